@@ -1,0 +1,220 @@
+//! Carries out requests. Everything that can be refused is refused here, before anything exists.
+
+use std::{sync::Arc, time::Instant};
+
+use worknode_protocol::{
+    control::{
+        CancelAnswer, ConnectError, PingAnswer, PingProblem, ReleaseAnswer, ReloadAnswer, Request, Results,
+        SignatureError, Submit, SubmitError, Token, TracerouteAnswer, UnitCommand, UnitError, UnitListAnswer,
+        WorkRequest, error_line,
+    },
+    duration::{GoDuration, parse_go},
+    json,
+};
+
+use super::{Context, status, stream::Carrier, takeover::Takeover};
+use crate::{
+    runner::WorkKind,
+    work::{unit::UnitHandle, units::CreateError},
+};
+
+/// Hops that a traceroute tries (control-protocol 3.3).
+const MAX_HOPS: u8 = 30;
+
+/// What a request leads to.
+pub enum Next {
+    /// These lines; the session goes on.
+    Answer(String),
+    /// The connection is handed over, and closed in the end.
+    TakeOver(Takeover),
+}
+
+/// Carries out one request.
+pub async fn run(request: Request, carrier: Carrier, context: &Arc<Context>) -> Next {
+    match request {
+        Request::Ping { target } => Next::Answer(ping(&target, context).await),
+        Request::Traceroute { target } => Next::Answer(traceroute(&target, context).await),
+        Request::Status { fields } => Next::Answer(status::of(context).to_line(fields.as_deref())),
+        Request::Reload => Next::Answer(ReloadAnswer(context.reload.run().await).to_line()),
+        Request::Connect { node, service, tls } => {
+            connect(&node, &service, tls, context).await.unwrap_or_else(|fault| Next::Answer(error_line(&fault)))
+        }
+        Request::Work(request) => work(request, carrier, context).await,
+    }
+}
+
+async fn ping(target: &str, context: &Context) -> String {
+    let begun = Instant::now();
+    let echo = context.network.probe(target, MAX_HOPS).await;
+    match echo.problem {
+        None => PingAnswer::Reply { from: echo.from, time: elapsed(begun) }.to_line(),
+        Some(problem) => PingAnswer::Failed(problem).to_line(),
+    }
+}
+
+async fn traceroute(target: &str, context: &Context) -> String {
+    let mut answer = TracerouteAnswer::default();
+    for hops in 0..=MAX_HOPS {
+        let begun = Instant::now();
+        let echo = context.network.probe(target, hops).await;
+        let passed_on = echo.problem == Some(PingProblem::MessageExpired);
+        let problem = echo.problem.filter(|_| !passed_on);
+        answer.push(echo.from, elapsed(begun), problem.as_ref());
+        if !passed_on {
+            break;
+        }
+    }
+    answer.to_line()
+}
+
+fn elapsed(begun: Instant) -> GoDuration {
+    GoDuration::from_nanos(i64::try_from(begun.elapsed().as_nanos()).unwrap_or(i64::MAX))
+}
+
+async fn connect(node: &str, service: &str, tls: Option<String>, context: &Context) -> Result<Next, ConnectError> {
+    if let Some(name) = tls.filter(|name| !context.knows_tls_client(name)) {
+        return Err(ConnectError::UnknownTlsConfig(name));
+    }
+    Ok(Next::TakeOver(Takeover::Connect(context.network.dial(node, service).await?)))
+}
+
+async fn work(request: WorkRequest, carrier: Carrier, context: &Arc<Context>) -> Next {
+    match request {
+        WorkRequest::Submit(submit) => {
+            submit_work(submit, carrier, context).await.unwrap_or_else(|fault| Next::Answer(error_line(&fault)))
+        }
+        WorkRequest::List { unit: None } => {
+            let units = context.units.all();
+            let list: UnitListAnswer = units.iter().map(|unit| (unit.id().clone(), unit.status())).collect();
+            Next::Answer(list.to_line())
+        }
+        WorkRequest::List { unit: Some(id) } => Next::Answer(on_unit(&id, context, |unit| {
+            UnitListAnswer::from_iter([(unit.id().clone(), unit.status())]).to_line()
+        })),
+        WorkRequest::Status(UnitCommand { unit, .. }) => {
+            Next::Answer(on_unit(&unit, context, |unit| json::to_line(&unit.status().answer())))
+        }
+        WorkRequest::Cancel(order) => Next::Answer(cancel(&order, carrier, context).await.unwrap_or_else(refused)),
+        WorkRequest::Release(order) => {
+            Next::Answer(release(&order, false, carrier, context).await.unwrap_or_else(refused))
+        }
+        WorkRequest::ForceRelease(order) => {
+            Next::Answer(release(&order, true, carrier, context).await.unwrap_or_else(refused))
+        }
+        WorkRequest::Results(wanted) => match results(wanted, carrier, context) {
+            Ok(takeover) => Next::TakeOver(takeover),
+            Err(fault) => Next::Answer(refused(fault)),
+        },
+    }
+}
+
+fn refused(fault: UnitError) -> String {
+    error_line(&fault)
+}
+
+fn find(id: &str, context: &Context) -> Result<UnitHandle, UnitError> {
+    context.units.get(id).ok_or_else(|| UnitError::Unknown(id.to_owned()))
+}
+
+fn on_unit(id: &str, context: &Context, answer: impl FnOnce(UnitHandle) -> String) -> String {
+    find(id, context).map_or_else(refused, answer)
+}
+
+/// Checks the signature of a command on a unit, by the unit's type (control-protocol 4.7).
+fn find_signed(
+    id: &str,
+    signature: Option<&Token>,
+    carrier: Carrier,
+    context: &Context,
+) -> Result<UnitHandle, UnitError> {
+    let unit = find(id, context)?;
+    check_signature(unit.kind().is_some_and(|kind| kind.verifies_signature()), signature, carrier)?;
+    Ok(unit)
+}
+
+/// Without `work-verification`, which comes with remote work, there is no key to check a signature with.
+fn check_signature(demanded: bool, signature: Option<&Token>, carrier: Carrier) -> Result<(), SignatureError> {
+    match (demanded, carrier, signature) {
+        (false, _, Some(_)) => Err(SignatureError::NotExpected),
+        (false, _, None) | (true, Carrier::Unix, _) => Ok(()),
+        (true, _, None) => Err(SignatureError::Empty),
+        (true, _, Some(_)) => Err(SignatureError::NoVerifyingKey),
+    }
+}
+
+async fn cancel(order: &UnitCommand, carrier: Carrier, context: &Context) -> Result<String, UnitError> {
+    let unit = find_signed(&order.unit, order.signature.as_ref(), carrier, context)?;
+    unit.cancel().await;
+    Ok(CancelAnswer::Cancelled.to_line(unit.id()))
+}
+
+async fn release(order: &UnitCommand, force: bool, carrier: Carrier, context: &Context) -> Result<String, UnitError> {
+    let unit = find_signed(&order.unit, order.signature.as_ref(), carrier, context)?;
+    unit.release(force).await.map_err(|fault| UnitError::Other(fault.to_string()))?;
+    Ok(ReleaseAnswer::Released.to_line(unit.id()))
+}
+
+fn results(wanted: Results, carrier: Carrier, context: &Context) -> Result<Takeover, UnitError> {
+    let unit = find_signed(&wanted.unit, wanted.signature.as_ref(), carrier, context)?;
+    Ok(Takeover::Results { unit, start: wanted.start })
+}
+
+/// Makes the unit of a checked submission. Its payload follows on the connection.
+async fn submit_work(submit: Submit, carrier: Carrier, context: &Arc<Context>) -> Result<Next, SubmitError> {
+    let kind = context.units.kind(&submit.work_type).cloned();
+    let demanded = kind.as_ref().is_some_and(|kind| kind.verifies_signature());
+    check_signature(demanded, submit.signature.as_ref(), carrier)?;
+    let kind = target(&submit, kind, context)?;
+    let plan = kind.plan(&submit.params)?;
+    let unit =
+        context.units.create(kind, plan).await.map_err(|fault: CreateError| SubmitError::Store(fault.to_string()))?;
+    Ok(Next::TakeOver(Takeover::Submit(unit)))
+}
+
+/// The local work type that a submission means.
+fn target(
+    submit: &Submit,
+    kind: Option<Arc<dyn WorkKind>>,
+    context: &Context,
+) -> Result<Arc<dyn WorkKind>, SubmitError> {
+    if !context.node.is_called(&submit.node) {
+        if submit.params.has_secrets() && submit.tls_client.is_none() {
+            return Err(SubmitError::SecretsWithoutTls);
+        }
+        if let Some(name) = submit.tls_client.as_ref().filter(|name| !context.knows_tls_client(name)) {
+            return Err(SubmitError::UnknownTlsConfig(name.clone()));
+        }
+        if let Some(ttl) = &submit.ttl {
+            parse_go(ttl).map_err(SubmitError::Ttl)?;
+        }
+        return Err(SubmitError::NoRoute);
+    }
+    if submit.ttl.is_some() {
+        return Err(SubmitError::TtlOfLocalWork);
+    }
+    kind.ok_or_else(|| SubmitError::UnknownWorkType(submit.work_type.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// control-protocol 4.7
+    #[test]
+    fn signatures_are_demanded_of_everybody_but_the_unix_socket() {
+        let token = Token::new("x.y.z");
+        let check = |demanded, token: Option<&Token>, carrier| {
+            check_signature(demanded, token, carrier).err().map(|fault| fault.to_string())
+        };
+        for carrier in [Carrier::Unix, Carrier::Tcp, Carrier::Mesh] {
+            assert_eq!(check(false, None, carrier), None);
+            assert_eq!(check(false, token.as_ref(), carrier).as_deref(), Some("work type did not expect a signature"));
+        }
+        assert_eq!(check(true, None, Carrier::Unix), None);
+        assert_eq!(check(true, None, Carrier::Tcp).as_deref(), Some("could not verify signature: signature is empty"));
+        assert_eq!(
+            check(true, token.as_ref(), Carrier::Mesh).as_deref(),
+            Some("could not verify signature: verifying key not specified")
+        );
+    }
+}

@@ -1,0 +1,156 @@
+//! Accepts control connections and gives each a task of its own.
+
+use std::{io, sync::Arc, time::Duration};
+
+use rustls::ServerConfig;
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream, UnixListener},
+    sync::{Semaphore, mpsc},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, warn};
+use worknode_protocol::control::{SessionError, error_line};
+
+use super::{
+    Context, session,
+    stream::{ControlStream, Duplex},
+};
+
+/// Longest TLS handshake (control-protocol 2.1).
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Longest time that a refusal may take to be written.
+const REFUSAL: Duration = Duration::from_secs(1);
+/// Refusals under way at once; beyond them a connection is just closed.
+const REFUSALS: usize = 16;
+/// First and longest pause after a failed accept, which mostly means that file descriptors ran out.
+const ACCEPT_PAUSE: [Duration; 2] = [Duration::from_millis(5), Duration::from_secs(1)];
+
+/// Where connections come from.
+pub enum Source {
+    /// The Unix socket.
+    Unix(UnixListener),
+    /// TCP, with TLS where it has a config.
+    Tcp(TcpListener, Option<Arc<ServerConfig>>),
+    /// Streams to a service of this node.
+    Mesh(mpsc::Receiver<Box<dyn Duplex>>),
+}
+
+enum Accepted {
+    Plain(ControlStream),
+    Handshake(TcpStream, TlsAcceptor),
+}
+
+impl Source {
+    /// The next connection. None: there will be no more.
+    async fn accept(&mut self) -> Option<io::Result<Accepted>> {
+        match self {
+            Self::Unix(listener) => {
+                Some(listener.accept().await.map(|(stream, _)| Accepted::Plain(ControlStream::Unix(stream))))
+            }
+            Self::Tcp(listener, tls) => Some(listener.accept().await.map(|(stream, _)| {
+                prepare(&stream);
+                match tls {
+                    None => Accepted::Plain(ControlStream::Tcp(stream)),
+                    Some(tls) => Accepted::Handshake(stream, TlsAcceptor::from(tls.clone())),
+                }
+            })),
+            Self::Mesh(streams) => streams.recv().await.map(|stream| Ok(Accepted::Plain(ControlStream::Mesh(stream)))),
+        }
+    }
+}
+
+/// Answers are small and awaited; a peer whose machine is gone is noticed by keep-alive.
+fn prepare(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let _ = rustix::net::sockopt::set_socket_keepalive(stream, true);
+}
+
+/// The bound on connections, over all listeners of the node.
+pub struct Admission {
+    places: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+    limit: usize,
+}
+
+impl Admission {
+    /// Room for `limit` connections at once.
+    pub fn new(limit: usize) -> Self {
+        let limit = limit.min(Semaphore::MAX_PERMITS);
+        Self { places: Arc::new(Semaphore::new(limit)), refusals: Arc::new(Semaphore::new(REFUSALS)), limit }
+    }
+}
+
+/// Accepts until told to stop. Sessions go on in `sessions`.
+pub async fn serve(mut source: Source, context: Arc<Context>, sessions: TaskTracker, stop: CancellationToken) {
+    let mut pause = ACCEPT_PAUSE[0];
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            accepted = source.accept() => accepted,
+        };
+        match accepted {
+            None => return,
+            Some(Ok(accepted)) => {
+                pause = ACCEPT_PAUSE[0];
+                admit(accepted, &context, &sessions, &stop);
+            }
+            Some(Err(fault)) => {
+                warn!("control connection not accepted: {fault}");
+                tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(pause) => {} }
+                pause = (pause * 2).min(ACCEPT_PAUSE[1]);
+            }
+        }
+    }
+}
+
+fn admit(accepted: Accepted, context: &Arc<Context>, sessions: &TaskTracker, stop: &CancellationToken) {
+    let admission = &context.admission;
+    match admission.places.clone().try_acquire_owned() {
+        Ok(place) => {
+            let (context, stop) = (context.clone(), stop.clone());
+            sessions.spawn(async move {
+                if let Some(stream) = established(accepted).await {
+                    session::serve(stream, context, stop).await;
+                }
+                drop(place);
+            });
+        }
+        Err(_) => {
+            let Ok(turn) = admission.refusals.clone().try_acquire_owned() else {
+                return;
+            };
+            let refusal = error_line(&SessionError::TooManyConnections { limit: admission.limit });
+            sessions.spawn(async move {
+                let _ = tokio::time::timeout(REFUSAL, refuse(accepted, refusal)).await;
+                drop(turn);
+            });
+        }
+    }
+}
+
+async fn established(accepted: Accepted) -> Option<ControlStream> {
+    match accepted {
+        Accepted::Plain(stream) => Some(stream),
+        Accepted::Handshake(stream, acceptor) => match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => Some(ControlStream::Tls(Box::new(stream))),
+            Ok(Err(fault)) => {
+                debug!("TLS handshake failed: {fault}");
+                None
+            }
+            Err(_) => {
+                debug!("TLS handshake not finished in {} s", HANDSHAKE.as_secs());
+                None
+            }
+        },
+    }
+}
+
+async fn refuse(accepted: Accepted, refusal: String) {
+    if let Some(mut stream) = established(accepted).await {
+        let _ = stream.write_all(refusal.as_bytes()).await;
+        let _ = stream.shutdown().await;
+    }
+}

@@ -1,0 +1,54 @@
+//! The control service: what clients say to this node and what it answers.
+//!
+//! [`listener`] accepts and bounds connections, [`session`] reads lines, [`commands`] carries them out. Three commands
+//! take the connection over: `submit` (the payload follows), `results` and `connect`.
+
+pub mod commands;
+pub mod listener;
+pub mod reload;
+pub mod session;
+pub mod spool;
+pub mod status;
+pub mod stream;
+pub mod takeover;
+pub mod unix_socket;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use worknode_protocol::{config::model::ControlLimits, id::NodeId};
+
+use crate::{
+    network::{Network, Services},
+    work::{file_events::FileEvents, units::Units},
+};
+
+/// What every session may use.
+pub struct Context {
+    /// The own node's id.
+    pub node: NodeId,
+    /// What can be reached.
+    pub network: Box<dyn Network>,
+    /// What this node offers to others.
+    pub services: Arc<Services>,
+    /// The units of this node.
+    pub units: Arc<Units>,
+    /// Notification of file growth.
+    pub events: FileEvents,
+    /// The configured names for outgoing TLS.
+    pub tls_clients: BTreeSet<String>,
+    /// Processors and memory of this machine, for `status`.
+    pub machine: status::Machine,
+    /// Reading the configuration again.
+    pub reload: reload::Reload,
+    /// The bound on connections.
+    pub admission: listener::Admission,
+    /// Other bounds.
+    pub limits: ControlLimits,
+}
+
+impl Context {
+    /// True if a `tls-client` of that name is configured; the empty name stands for none, and `default` always is.
+    pub fn knows_tls_client(&self, name: &str) -> bool {
+        name.is_empty() || name == "default" || self.tls_clients.contains(name)
+    }
+}

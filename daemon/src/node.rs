@@ -1,0 +1,231 @@
+//! The running node: builds every part from the configuration, serves, and comes down in order.
+//!
+//! Nothing is bound until everything that can be checked has been checked. Control listeners open last, after the units
+//! of an earlier daemon were taken up, so that the first client already sees them all.
+
+use std::{net::SocketAddr, path::Path, sync::Arc};
+
+use tokio::{
+    net::{TcpListener, UnixListener},
+    task::JoinHandle,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{error, info, warn};
+use worknode_protocol::config::model::{ControlService, NodeConfig, WorkType};
+
+use crate::{
+    control::{
+        Context,
+        listener::{self, Admission, Source},
+        reload::Reload,
+        status::Machine,
+        unix_socket::{UnixSocket, UnixSocketError},
+    },
+    network::{ListenError, OwnNode, Services},
+    runner::{
+        WorkKind,
+        command::{CommandHost, CommandKind, CommandKindError},
+        kubernetes::{Environment, KubernetesKind},
+    },
+    service_manager::{self, ServiceManager},
+    shutdown,
+    tls::{self, TlsError},
+    work::{
+        file_events::FileEvents,
+        units::{Units, WorkKinds},
+    },
+};
+
+/// Why the node did not start. `Display` follows `Error: `.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Neither a backend nor `local-only`.
+    #[error("Nothing to do - no backends are running.")]
+    NothingToDo,
+    /// A TLS listener's files.
+    #[error("error preparing tls server config: {0}")]
+    Tls(#[from] TlsError),
+    /// The data directory.
+    #[error("error opening data directory {path}: {fault}")]
+    Data {
+        /// Where it should be.
+        path: String,
+        /// The system's words.
+        fault: std::io::Error,
+    },
+    /// The Unix socket.
+    #[error("error opening Unix socket: {0}")]
+    Unix(#[from] UnixSocketError),
+    /// The service name (the reference has the same prefix for it).
+    #[error("error opening Unix socket: {0}")]
+    Service(#[from] ListenError),
+    /// The TCP listener.
+    #[error("error listening on TCP socket: {0}")]
+    Tcp(String),
+    /// A control service without any listener.
+    #[error("no listeners specified")]
+    NoListeners,
+    /// A work type that this host cannot run.
+    #[error("error in work-command {0}: {1}")]
+    Command(String, CommandKindError),
+    /// The system refused something at start.
+    #[error(transparent)]
+    System(#[from] std::io::Error),
+}
+
+/// A node whose listeners are bound and whose units are taken up; nobody is served yet.
+pub struct Node {
+    context: Arc<Context>,
+    service_manager: ServiceManager,
+    /// Tasks that serve units and end when nothing is left to serve.
+    helpers: Vec<JoinHandle<()>>,
+    stop_helpers: CancellationToken,
+    sources: Vec<Source>,
+    sockets: Vec<UnixSocket>,
+}
+
+impl Node {
+    /// Builds the node. `open_files` is the soft limit that jobs get, none being no limit.
+    ///
+    /// # Errors
+    /// The first thing that cannot be; nothing is left behind but directories.
+    pub async fn build(config: NodeConfig, reload: Reload, open_files: Option<u64>) -> Result<Self, StartError> {
+        let tls_of =
+            |name: &Option<String>| name.as_ref().and_then(|name| config.tls_server(name)).map(tls::server).transpose();
+        let tls =
+            config.control_services.iter().map(|service| tls_of(&service.tcp_tls)).collect::<Result<Vec<_>, _>>()?;
+        if !config.has_backend() {
+            return Err(StartError::NothingToDo);
+        }
+        let node_dir = config.node.data_dir.join(&config.node.id);
+        let at_data = |fault| StartError::Data { path: node_dir.display().to_string(), fault };
+        let (events, file_events) = FileEvents::start();
+        let stop_helpers = CancellationToken::new();
+        let (host, keepers) = CommandHost::start("/proc/self/exe", open_files, events.clone(), stop_helpers.clone())?;
+        let kinds = work_kinds(&config, &host)?;
+        drop(host);
+        let units = Units::open(node_dir.clone(), kinds).await.map_err(at_data)?;
+
+        let services = Arc::new(Services::default());
+        let mut sources = Vec::new();
+        let mut sockets = Vec::new();
+        for (service, tls) in config.control_services.iter().zip(tls) {
+            open(service, tls, &services, &mut sources, &mut sockets).await?;
+        }
+        let context = Context {
+            network: Box::new(OwnNode::new(config.node.id.to_string(), services.clone())),
+            node: config.node.id,
+            services,
+            units,
+            events,
+            tls_clients: config.tls_clients.iter().map(|client| client.name.clone()).collect(),
+            machine: Machine::this(),
+            reload,
+            admission: Admission::new(config.limits.connections),
+            limits: config.limits,
+        };
+        let helpers = vec![keepers, file_events];
+        let service_manager = ServiceManager::find(std::env::var_os(service_manager::VARIABLE))?;
+        Ok(Self { context: Arc::new(context), sources, sockets, service_manager, helpers, stop_helpers })
+    }
+
+    /// Serves until asked to go. True: everything came to rest in time.
+    pub async fn serve(self, mut requests: shutdown::Requests) -> bool {
+        let Self { context, sources, sockets, service_manager, helpers, stop_helpers } = self;
+        let stop = CancellationToken::new();
+        let (listeners, sessions) = (TaskTracker::new(), TaskTracker::new());
+        for source in sources {
+            listeners.spawn(listener::serve(source, context.clone(), sessions.clone(), stop.clone()));
+        }
+        listeners.close();
+        info!("Initialization complete");
+        service_manager.ready();
+        let why = requests.next().await;
+        info!("{why}: shutting down, running work goes on");
+        service_manager.stopping();
+        stop.cancel();
+        let rest = async move {
+            listeners.wait().await;
+            sessions.close();
+            sessions.wait().await;
+            context.units.detach().await;
+            drop(context);
+            stop_helpers.cancel();
+            for helper in helpers {
+                let _ = helper.await;
+            }
+        };
+        let in_time = tokio::select! {
+            done = tokio::time::timeout(shutdown::GRACE, rest) => done.is_ok(),
+            why = requests.next() => { warn!("{why} again: leaving at once"); false }
+        };
+        if !in_time {
+            error!("sessions or units did not come to rest within {} s", shutdown::GRACE.as_secs());
+        }
+        drop(sockets);
+        in_time
+    }
+}
+
+/// The table of work types.
+fn work_kinds(config: &NodeConfig, host: &CommandHost) -> Result<WorkKinds, StartError> {
+    let kinds = config.work_types.iter().map(|work_type| -> Result<Arc<dyn WorkKind>, StartError> {
+        match work_type {
+            WorkType::Command(command) => {
+                let kind = CommandKind::new((**command).clone(), host.clone());
+                Ok(Arc::new(kind.map_err(|fault| StartError::Command(command.work_type.clone(), fault))?))
+            }
+            WorkType::Kubernetes(kubernetes) => Ok(Arc::new(KubernetesKind::new(
+                (**kubernetes).clone(),
+                config.kube_tuning.clone(),
+                config.node.id.to_string(),
+                Environment::of_process(),
+            ))),
+        }
+    });
+    kinds.collect()
+}
+
+/// Opens the listeners of one control service (control-protocol 2.1).
+async fn open(
+    service: &ControlService,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    services: &Services,
+    sources: &mut Vec<Source>,
+    sockets: &mut Vec<UnixSocket>,
+) -> Result<(), StartError> {
+    if service.filename.is_none() && service.tcp_listen.is_none() && service.service.is_empty() {
+        return Err(StartError::NoListeners);
+    }
+    if !service.service.is_empty() {
+        sources.push(Source::Mesh(services.listen(&service.service)?));
+    }
+    if let Some(path) = &service.filename {
+        let (path, mode) = (path.clone(), service.permissions);
+        let opening = tokio::task::spawn_blocking(move || UnixSocket::open(Path::new(&path), mode));
+        let mut socket = opening.await.map_err(std::io::Error::other)??;
+        if let Some(listener) = socket.take_listener() {
+            sources.push(Source::Unix(UnixListener::from_std(listener)?));
+        }
+        sockets.push(socket);
+    }
+    if let Some(address) = &service.tcp_listen {
+        if tls.is_none() {
+            warn!("TCP control socket {address} has no TLS: everybody who reaches it can submit work");
+        }
+        sources.push(Source::Tcp(bind_tcp(address).await?, tls));
+    }
+    Ok(())
+}
+
+/// Binds `host:port`, or a port alone on all interfaces.
+async fn bind_tcp(address: &str) -> Result<TcpListener, StartError> {
+    let target = if address.contains(':') { address.to_owned() } else { format!("0.0.0.0:{address}") };
+    let target = target.strip_prefix(':').map_or(target.clone(), |port| format!("0.0.0.0:{port}"));
+    TcpListener::bind(&target).await.map_err(|fault| {
+        let shown = target.parse::<SocketAddr>().map_or(target.clone(), |address| address.to_string());
+        let text = fault.to_string();
+        let words = text.split(" (os error").next().unwrap_or(&text).to_lowercase();
+        StartError::Tcp(format!("listen tcp {shown}: bind: {words}"))
+    })
+}

@@ -1,0 +1,294 @@
+//! From a pod that exists to a worker that is over: three things at once, the pod's states, stdin, and the log.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
+use worknode_protocol::unit::{Detail, PodProblem, State};
+
+use super::{
+    Cluster,
+    attach::{self, AttachError, Delivery, Payload},
+    client::{Api, ApiError},
+    create,
+    logs::{Log, LogError, Stage},
+    outcome::{End, Judge, Sight},
+    output::Output,
+    record::{Journal, Record, Step},
+    resume::Gap,
+    view::Pod,
+    watch::{Event, Watch},
+};
+use crate::runner::{Report, UnitContext};
+
+/// How long a session may go on after the worker's end was seen.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// Pause before another attach where the kubelet had no container yet, or none any more.
+const NO_CONTAINER: Duration = Duration::from_millis(200);
+
+/// A unit whose pod exists.
+pub(crate) struct Following<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) api: &'a Api,
+    pub(crate) unit: &'a UnitContext,
+    /// The pod as it was last seen.
+    pub(crate) pod: &'a Pod,
+    pub(crate) payload: Payload,
+}
+
+/// A worker that is over, with all of its output on disk.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    /// How it ended.
+    pub(crate) end: End,
+    /// It was seen running.
+    pub(crate) ran: bool,
+    /// Containers of the pod.
+    pub(crate) containers: usize,
+    /// The cluster's node.
+    node: String,
+    /// What rotation took of the output.
+    gaps: Vec<Gap>,
+    /// The log did not agree with the output that was there.
+    pub(crate) differs: bool,
+}
+
+/// Why a unit failed although its worker may go on.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) detail: Detail,
+    /// The pod is to go: nothing good can come of it.
+    pub(crate) delete: bool,
+}
+
+/// What the watcher saw.
+struct Seen {
+    end: End,
+    ran: bool,
+    containers: usize,
+    node: String,
+}
+
+impl Followed {
+    /// Writes the end down.
+    pub(crate) fn note(&self, record: &mut Record) {
+        record.ran = self.ran;
+        record.node.clone_from(&self.node);
+        record.gaps.extend_from_slice(&self.gaps);
+        record.set_end(&self.end);
+    }
+}
+
+impl Following<'_> {
+    /// Follows the worker to its end.
+    pub(crate) async fn to_the_end(&self, journal: &mut Journal, output: &mut Output) -> Result<Followed, Failure> {
+        let (stage, stages) = watch::channel(Stage::Waiting);
+        let log = Log {
+            api: self.api,
+            namespace: &self.pod.metadata.namespace,
+            pod: &self.pod.metadata.name,
+            patience: self.cluster.patience(),
+        };
+        let judge = Judge::new(journal.record().step >= Step::SendingStdin);
+        let deadline = pending_deadline(journal.record());
+        let followed =
+            tokio::try_join!(self.watch(judge, deadline, stage), self.send_stdin(journal, stages.clone()), async {
+                log.follow(output, stages).await.map_err(|fault| self.log_failure(fault))
+            },);
+        let (seen, (), gaps) = followed?;
+        let Seen { end, ran, containers, node } = seen;
+        Ok(Followed { end, ran, containers, node, gaps, differs: output.differs() })
+    }
+
+    fn path(&self) -> String {
+        self.pod.path()
+    }
+
+    fn log_failure(&self, fault: LogError) -> Failure {
+        let detail = match fault {
+            LogError::Api(fault) => Detail::ErrorOpeningLogStream { pod: self.path(), message: fault.to_string() },
+            LogError::Output(fault) => Detail::PodStdout(fault.to_string()),
+        };
+        Failure { detail, delete: false }
+    }
+
+    /// Tells the others how far the worker is, until it is over.
+    async fn watch(
+        &self,
+        mut judge: Judge,
+        deadline: Option<Instant>,
+        stage: watch::Sender<Stage>,
+    ) -> Result<Seen, Failure> {
+        let mut watch = Watch::from(self.api, self.pod, self.cluster.patience());
+        let mut pod = self.pod.clone();
+        let mut words = None;
+        let end = loop {
+            match judge.look(&pod) {
+                Sight::Over(end) => break end,
+                Sight::Running => {
+                    stage.send_if_modified(|stage| std::mem::replace(stage, Stage::Running) != Stage::Running);
+                }
+                Sight::Waiting(unschedulable) => self.tell_waiting(&mut words, unschedulable).await,
+            }
+            let waiting = deadline.filter(|_| !judge.ran());
+            let event = tokio::select! {
+                event = watch.next() => event,
+                () = at(waiting) => break End::NotStarted(PodProblem::TimedOut),
+            };
+            match event {
+                Ok(Event::Pod(now)) => pod = *now,
+                Ok(Event::Gone(last)) => {
+                    let end = judge.gone(last.as_deref());
+                    if let Some(last) = last {
+                        pod = *last;
+                    }
+                    break end;
+                }
+                Err(fault) => return Err(self.lost(&fault)),
+            }
+        };
+        stage.send_replace(if matches!(end, End::NotStarted(_)) { Stage::NotStarted } else { Stage::Over });
+        let containers = pod.status.container_statuses.len();
+        Ok(Seen { end, ran: judge.ran(), containers, node: pod.spec.node_name })
+    }
+
+    fn lost(&self, fault: &ApiError) -> Failure {
+        let detail = Detail::ErrorGettingPod { pod: self.path(), message: fault.to_string() };
+        Failure { detail, delete: false }
+    }
+
+    /// Shows the scheduler's words, or that there are none any more.
+    async fn tell_waiting(&self, shown: &mut Option<String>, words: Option<String>) {
+        if *shown == words {
+            return;
+        }
+        shown.clone_from(&words);
+        let detail = words.map_or(Detail::PodCreated, Detail::PodUnschedulable);
+        self.unit.reporter.report(Report { detail: Some(detail), ..Report::default() }).await;
+    }
+
+    /// Sends the payload once the worker runs. A worker that is over before has no use for it.
+    async fn send_stdin(&self, journal: &mut Journal, mut stage: watch::Receiver<Stage>) -> Result<(), Failure> {
+        // Fails when the watcher has failed: then this is dropped, too.
+        let _ = stage.wait_for(|stage| *stage >= Stage::Running).await;
+        if journal.record().step < Step::StdinSent && *stage.borrow() == Stage::Running {
+            let sending =
+                Report { state: Some(State::Pending), detail: Some(Detail::SendingStdinToPod), extra_data: None };
+            self.unit.reporter.report(sending).await;
+            self.attach(journal, &mut stage).await?;
+            note(journal, |record| record.step = Step::StdinSent).await?;
+        }
+        if *stage.borrow() == Stage::NotStarted {
+            return Ok(());
+        }
+        let running = Report { state: Some(State::Running), detail: Some(Detail::PodRunning), extra_data: None };
+        self.unit.reporter.report(running).await;
+        Ok(())
+    }
+
+    /// Attaches until a session has taken the payload, or the worker is over.
+    async fn attach(&self, journal: &mut Journal, stage: &mut watch::Receiver<Stage>) -> Result<(), Failure> {
+        let mut tries = self.cluster.patience().tries();
+        loop {
+            // Before, not after: a session that breaks uses stdin up even if nothing was sent.
+            note(journal, |record| record.step = Step::SendingStdin).await?;
+            let begin = Instant::now();
+            let fault = match self.attach_once(journal, stage.clone()).await {
+                Ok(_) => return Ok(()),
+                Err(fault) => fault,
+            };
+            if *stage.borrow() >= Stage::Over {
+                return Ok(());
+            }
+            let pause = match &fault {
+                AttachError::NoContainer(_) => tries.after_failure(begin.elapsed(), Some(NO_CONTAINER)),
+                AttachError::NotBegun(fault) if fault.is_temporary() => {
+                    tries.after_failure(begin.elapsed(), fault.retry_after())
+                }
+                // An empty stdin cannot be cut: the end of it is all there is.
+                AttachError::Cut { .. } if self.payload.length() == 0 => tries.after_failure(begin.elapsed(), None),
+                _ => None,
+            };
+            let Some(pause) = pause else { return Err(self.stdin_failure(journal, fault).await) };
+            tracing::debug!(pod = self.path(), error = %fault, ?pause, "attaching again");
+            note(journal, |record| record.step = Step::Created).await?;
+            if timeout(pause, stage.wait_for(|stage| *stage >= Stage::Over)).await.is_ok() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn attach_once(
+        &self,
+        journal: &mut Journal,
+        mut stage: watch::Receiver<Stage>,
+    ) -> Result<Delivery, AttachError> {
+        let metadata = &self.pod.metadata;
+        let (progress, mut told) = watch::channel(0);
+        let sending = attach::send(self.api, &metadata.namespace, &metadata.name, &self.payload, progress);
+        let noting = async {
+            while told.changed().await.is_ok() {
+                let sent = *told.borrow_and_update();
+                // Only words depend on it.
+                let _ = journal.note(|record| record.stdin_sent = sent).await;
+            }
+            std::future::pending().await
+        };
+        let over = async {
+            let _ = stage.wait_for(|stage| *stage >= Stage::Over).await;
+            tokio::time::sleep(LAST_WORDS).await;
+        };
+        tokio::select! {
+            biased;
+            delivery = sending => delivery,
+            never = noting => never,
+            () = over => Ok(Delivery::Unread),
+        }
+    }
+
+    async fn stdin_failure(&self, journal: &mut Journal, fault: AttachError) -> Failure {
+        let detail = match fault {
+            AttachError::Cut { sent, message } => {
+                tracing::warn!(pod = self.path(), error = message, "stdin was cut");
+                let noted = journal.note(|record| {
+                    record.stdin_cut = true;
+                    record.stdin_sent = sent;
+                });
+                if let Err(fault) = noted.await {
+                    tracing::warn!(error = %fault, "record could not be written");
+                }
+                Detail::StdinCut { sent, total: self.payload.length() }
+            }
+            AttachError::Payload(fault) => Detail::ErrorReadingStdin(fault.to_string()),
+            fault @ (AttachError::NotBegun(_) | AttachError::NoContainer(_)) => {
+                Detail::ErrorStreamingStdin { pod: self.path(), message: fault.to_string() }
+            }
+        };
+        Failure { detail, delete: true }
+    }
+}
+
+async fn note(journal: &mut Journal, change: impl FnOnce(&mut Record)) -> Result<(), Failure> {
+    let noted = journal.note(change).await;
+    noted.map_err(|fault| Failure {
+        detail: Detail::Internal(format!("{}: {fault}", super::record::FILE)),
+        delete: true,
+    })
+}
+
+/// When the worker must run at the latest.
+fn pending_deadline(record: &Record) -> Option<Instant> {
+    let limit = Duration::from_millis(record.pending_timeout?);
+    let since = Duration::from_millis(create::now().saturating_sub(record.asked_at));
+    Instant::now().checked_add(limit.saturating_sub(since))
+}
+
+/// That time, or never.
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,8 @@
+//! Units that run as pods, without the rest of the daemon: on the simulator always, and on the cluster that
+//! `WORKNODE_KUBECONFIG` names. What a real cluster cannot be made to do on demand runs on the simulator alone.
+
+mod contract;
+mod faults;
+pub(super) mod harness;
+mod outages;
+mod restart;

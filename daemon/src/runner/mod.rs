@@ -1,0 +1,186 @@
+//! Runners: what turns a unit into a local process or a pod, behind two small traits.
+//!
+//! A [`WorkKind`] is one configured work type. It checks a submission ([`WorkKind::plan`]), takes up a unit that an
+//! earlier daemon left unfinished ([`WorkKind::recover`]) and clears away what a unit leaves outside its directory
+//! ([`WorkKind::discard`]). A [`Runner`] is the life of one unit's job. It owns the job and nothing else: the unit's
+//! state belongs to the unit task, which the runner tells what happened through a [`Reporter`].
+//!
+//! Two ways of stopping are never mixed: *cancel* ends the job, *detach* leaves the job alone, because the daemon,
+//! once restarted, comes back for it.
+
+pub mod command;
+pub mod kubernetes;
+
+use std::{future::Future, pin::Pin};
+
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use worknode_protocol::{
+    id::UnitId,
+    unit::{Detail, State, Status},
+};
+
+pub use worknode_protocol::control::{ParamError as PlanError, Params};
+
+use crate::work::store::UnitDir;
+
+/// A boxed future, so that the traits of this module can be used as `dyn`.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One configured work type.
+pub trait WorkKind: Send + Sync + 'static {
+    /// The name under which work is submitted.
+    fn name(&self) -> &str;
+
+    /// True if submissions from elsewhere than the Unix socket need a signature (control-protocol 4.7).
+    fn verifies_signature(&self) -> bool;
+
+    /// Checks the parameters of a submission. Creates nothing: every refusal happens here.
+    ///
+    /// # Errors
+    /// The text answered to the client, without `ERROR: `.
+    fn plan(&self, params: &Params) -> Result<Plan, PlanError>;
+
+    /// Says what becomes of an unfinished unit of this type found on disk at start. Called on the blocking pool.
+    fn recover(&self, found: &Found) -> Recovery;
+
+    /// Removes what the unit owns outside its directory (a pod, a left-over process tree). May be called again after
+    /// success, in every state, and after a restart of the daemon.
+    ///
+    /// # Errors
+    /// The fault that stood in the way; the caller tries again later.
+    fn discard<'a>(&'a self, found: &'a Found) -> BoxFuture<'a, Result<(), DiscardError>>;
+}
+
+/// A checked submission: nothing exists for it yet.
+pub struct Plan {
+    /// `ExtraData` of the first status on disk. Must not hold secrets.
+    pub extra_data: Value,
+    /// What goes into the unit's `secrets.json`; none: no such file is made.
+    pub secrets: Option<Secrets>,
+    /// The life of the job, not yet begun.
+    pub runner: Box<dyn Runner>,
+}
+
+/// The secret parameters of one unit, a JSON document that reaches nothing but the unit's own `secrets.json` (work-types 2.8).
+pub struct Secrets(secrecy::SecretString);
+
+impl Secrets {
+    /// Wraps a JSON document.
+    pub fn new(json: String) -> Self {
+        Self(json.into())
+    }
+
+    /// The JSON document, for the file alone.
+    pub(crate) fn document(&self) -> &str {
+        use secrecy::ExposeSecret;
+        self.0.expose_secret()
+    }
+}
+
+/// A job that could not be started after its payload was accepted. The client gets the text in place of `Job Started`;
+/// the unit fails with `Error starting worker: TEXT` (control-protocol 3.7).
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(pub String);
+
+/// What a unit left behind could not be removed now.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct DiscardError(pub String);
+
+/// An unfinished unit on disk, or a finished one that is to be discarded.
+#[derive(Clone)]
+pub struct Found {
+    /// Its id.
+    pub id: UnitId,
+    /// Its directory.
+    pub dir: UnitDir,
+    /// Its last status.
+    pub status: Status,
+}
+
+/// What becomes of an unfinished unit.
+pub enum Recovery {
+    /// The job lives or can go on: [`Runner::run`] is called, [`Runner::start`] is not.
+    Resume(Box<dyn Runner>),
+    /// The job is over; this is how.
+    Ended(State, Detail),
+}
+
+/// The life of one job.
+pub trait Runner: Send {
+    /// Starts the job of a unit whose payload is complete on disk.
+    ///
+    /// # Errors
+    /// A job that cannot begin for a reason that the submitter should hear.
+    fn start<'a>(&'a mut self, unit: &'a UnitContext) -> BoxFuture<'a, Result<(), StartError>>;
+
+    /// Follows the started or recovered job to its end. Must obey both tokens of the context.
+    fn run(self: Box<Self>, unit: UnitContext) -> BoxFuture<'static, Ending>;
+}
+
+/// What a runner is given.
+#[derive(Clone)]
+pub struct UnitContext {
+    /// The unit's id.
+    pub id: UnitId,
+    /// The unit's directory: `stdin` is complete when the job starts, `stdout` exists and is the runner's to append to.
+    pub dir: UnitDir,
+    /// The way to the unit task.
+    pub reporter: Reporter,
+    /// Cancelled when the job is to be ended: [`Ending::Cancelled`] once all of it is gone.
+    pub cancel: CancellationToken,
+    /// Cancelled when the daemon leaves: [`Ending::Detached`] at once, the job goes on.
+    pub detach: CancellationToken,
+}
+
+/// How [`Runner::run`] came back.
+#[derive(Debug)]
+pub enum Ending {
+    /// The job is over and all of its output is in `stdout`.
+    Done(State, Detail),
+    /// The job was ended by order. With `leftover`, [`WorkKind::discard`] is called until it succeeds.
+    Cancelled {
+        /// Something outside the unit's directory may still exist.
+        leftover: bool,
+    },
+    /// The runner left the job alone, for a later daemon to find.
+    Detached,
+}
+
+/// News of a unfinished job. Unset fields stay as they are.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Pending or Running; ends are told by [`Ending`].
+    pub state: Option<State>,
+    /// The new detail.
+    pub detail: Option<Detail>,
+    /// The new `ExtraData`.
+    pub extra_data: Option<Value>,
+}
+
+/// The runner's way to the unit task.
+#[derive(Clone)]
+pub struct Reporter {
+    news: mpsc::Sender<(Report, oneshot::Sender<()>)>,
+}
+
+impl Reporter {
+    /// Reports waiting at once; a runner has one task, so a second one is slack only.
+    pub(crate) const QUEUE: usize = 2;
+
+    pub(crate) fn channel() -> (Self, mpsc::Receiver<(Report, oneshot::Sender<()>)>) {
+        let (news, inbox) = mpsc::channel(Self::QUEUE);
+        (Self { news }, inbox)
+    }
+
+    /// Hands over news and returns once they are on disk. News of a unit that has ended meanwhile are dropped.
+    pub async fn report(&self, report: Report) {
+        let (done, written) = oneshot::channel();
+        if self.news.send((report, done)).await.is_ok() {
+            let _ = written.await;
+        }
+    }
+}

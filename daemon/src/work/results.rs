@@ -1,0 +1,55 @@
+//! Streams a unit's `stdout` to a client: what is there, then what is written, until the unit is over
+//! (control-protocol 3.10).
+
+use std::{fs::File, io, sync::Arc};
+
+use super::{file_events::FileEvents, unit::UnitHandle};
+use crate::control::stream::FileSender;
+
+/// Sends `stdout` from byte `start` on. Returns when the unit is over and everything is sent, when the client is gone, or
+/// at once for a negative start.
+///
+/// # Errors
+/// The client's connection broke, or the file cannot be read.
+pub async fn stream(unit: &UnitHandle, start: i64, events: &FileEvents, out: &mut FileSender) -> io::Result<()> {
+    let Ok(mut position) = u64::try_from(start) else {
+        return Ok(());
+    };
+    let mut progress = unit.progress();
+    let path = unit.dir().stdout();
+    // Subscribed before the first look: what is written in between is not missed.
+    let mut growth = if progress.borrow().is_over() { None } else { Some(events.subscribe(&path).await) };
+    let mut stdout: Option<Arc<File>> = None;
+    loop {
+        // The end is looked up before the size: nothing is written after it.
+        let over = progress.borrow_and_update().is_over();
+        if stdout.is_none() {
+            stdout = open(path.clone()).await?;
+        }
+        if let Some(stdout) = &stdout {
+            let size = stdout.metadata()?.len();
+            if position < size {
+                position = out.send(stdout, position, size).await?;
+                continue;
+            }
+        }
+        if over {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            changed = progress.changed() => if changed.is_err() { return Ok(()) },
+            () = out.gone() => return Ok(()),
+            () = async { match &mut growth { Some(growth) => growth.changed().await, None => std::future::pending().await } } => {}
+        }
+    }
+}
+
+async fn open(path: std::path::PathBuf) -> io::Result<Option<Arc<File>>> {
+    let opened = tokio::task::spawn_blocking(move || File::open(path)).await.map_err(io::Error::other)?;
+    match opened {
+        Ok(file) => Ok(Some(Arc::new(file))),
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}

@@ -1,0 +1,570 @@
+//! The task that owns one unit, and the handle that everybody else has of it.
+//!
+//! Orders come in (start, cancel, release), news of the runner come in, a [`Progress`] goes out. Every change is on disk
+//! before it is told. Two empty marker files make a client's order survive the daemon: `cancel` (the job is to be ended,
+//! or was ended and may have left something behind) and `release` (all of it is to go).
+
+use std::sync::{Arc, Weak};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+use worknode_protocol::{
+    id::UnitId,
+    unit::{Detail, State, Status},
+};
+
+use super::{
+    leftovers::Leftovers,
+    store::{StatusFault, UnitDir},
+    units::Units,
+};
+use crate::runner::{Ending, Found, Report, Reporter, Runner, StartError, UnitContext, WorkKind};
+
+/// Orders waiting for one unit. A client whose order finds no place waits.
+const ORDERS: usize = 16;
+
+/// What everybody may know of a unit at any time.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// The status as it is on disk. `stdout_size` is exact only once the unit has ended; see [`UnitHandle::status`].
+    pub status: Arc<Status>,
+    /// The unit is gone.
+    pub released: bool,
+}
+
+impl Progress {
+    /// Nothing will be written to `stdout` any more.
+    pub fn is_over(&self) -> bool {
+        self.released || self.status.state.is_final()
+    }
+}
+
+/// An order to the unit task.
+enum Order {
+    /// The payload is complete: begin.
+    Start(oneshot::Sender<Result<(), StartRefused>>),
+    /// The payload did not arrive whole: the unit fails with this detail.
+    Fail(Detail, oneshot::Sender<()>),
+    Cancel(oneshot::Sender<()>),
+    Release {
+        force: bool,
+        answer: oneshot::Sender<Result<(), ReleaseError>>,
+    },
+}
+
+/// Why a job was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartRefused {
+    /// The runner could not begin; the unit has failed.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The unit was cancelled while its payload was still coming.
+    #[error("work unit was canceled before its input was complete")]
+    Canceled,
+    /// The unit was released meanwhile.
+    #[error("unknown work unit {0}")]
+    Gone(UnitId),
+}
+
+/// Why a unit could not be released.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// Its directory could not be deleted.
+    #[error("error deleting unit directory: {0}")]
+    Delete(#[from] std::io::Error),
+}
+
+/// Access to one unit.
+#[derive(Clone)]
+pub struct UnitHandle {
+    id: UnitId,
+    dir: UnitDir,
+    kind: Option<Arc<dyn WorkKind>>,
+    orders: mpsc::Sender<Order>,
+    progress: watch::Receiver<Progress>,
+}
+
+impl UnitHandle {
+    /// Its id.
+    pub fn id(&self) -> &UnitId {
+        &self.id
+    }
+
+    /// Its directory.
+    pub fn dir(&self) -> &UnitDir {
+        &self.dir
+    }
+
+    /// Its work type, where that is configured.
+    pub fn kind(&self) -> Option<&Arc<dyn WorkKind>> {
+        self.kind.as_ref()
+    }
+
+    /// Its progress, to wait on.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// Its status now, with the present size of `stdout`.
+    pub fn status(&self) -> Status {
+        let mut status = Status::clone(&self.progress.borrow().status);
+        if !status.state.is_final() {
+            status.stdout_size = self.dir.stdout_bytes();
+        }
+        status
+    }
+
+    /// Starts the job: the payload is complete on disk.
+    ///
+    /// # Errors
+    /// The unit ended before, or its runner cannot begin.
+    pub async fn start(&self) -> Result<(), StartRefused> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || StartRefused::Gone(self.id.clone());
+        self.orders.send(Order::Start(answer)).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    /// Fails a unit whose payload did not arrive whole.
+    pub async fn fail(&self, detail: Detail) {
+        let (answer, answered) = oneshot::channel();
+        if self.orders.send(Order::Fail(detail, answer)).await.is_ok() {
+            let _ = answered.await;
+        }
+    }
+
+    /// Ends the job; returns once it is gone. A unit that has ended stays as it is.
+    pub async fn cancel(&self) {
+        let (answer, answered) = oneshot::channel();
+        if self.orders.send(Order::Cancel(answer)).await.is_ok() {
+            let _ = answered.await;
+        }
+    }
+
+    /// Ends the job, removes what it left and forgets the unit. With `force` a directory that cannot be deleted is no error.
+    ///
+    /// # Errors
+    /// The directory could not be deleted; the unit stays.
+    pub async fn release(&self, force: bool) -> Result<(), ReleaseError> {
+        let (answer, answered) = oneshot::channel();
+        if self.orders.send(Order::Release { force, answer }).await.is_ok() {
+            answered.await.unwrap_or(Ok(()))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// What the job's own task came back with.
+enum JobEnd {
+    NotStarted(StartError, oneshot::Sender<Result<(), StartRefused>>),
+    Ran(Ending),
+}
+
+/// A job under way.
+struct Job {
+    task: JoinHandle<JobEnd>,
+    news: mpsc::Receiver<(Report, oneshot::Sender<()>)>,
+    cancel: CancellationToken,
+    /// Who waits for the job to be gone.
+    cancelled: Vec<oneshot::Sender<()>>,
+}
+
+enum Phase {
+    /// The payload is still coming.
+    Waiting(Box<dyn Runner>),
+    Running(Job),
+    /// Final, or an unfinished unit of a type that is not configured.
+    Idle,
+}
+
+/// How a unit comes into its task.
+pub(super) enum Entry {
+    /// Just made: its payload is awaited.
+    Fresh(Box<dyn Runner>),
+    /// Its job lives; with `cancel`, a cancel was ordered before the daemon went.
+    Resumed { runner: Box<dyn Runner>, cancel: bool },
+    /// Nothing runs; with `leftover`, a cancelled job may have left something.
+    Ended { leftover: bool },
+}
+
+/// The task of one unit.
+pub(super) struct UnitTask {
+    id: UnitId,
+    dir: UnitDir,
+    kind: Option<Arc<dyn WorkKind>>,
+    status: Status,
+    phase: Phase,
+    progress: watch::Sender<Progress>,
+    orders: mpsc::Receiver<Order>,
+    leftovers: Leftovers,
+    detach: CancellationToken,
+    units: Weak<Units>,
+}
+
+impl UnitTask {
+    /// Makes the task and its handle.
+    pub(super) fn new(
+        found: Found,
+        kind: Option<Arc<dyn WorkKind>>,
+        entry: Entry,
+        detach: CancellationToken,
+        units: Weak<Units>,
+    ) -> (Self, UnitHandle) {
+        let Found { id, dir, status } = found;
+        let (orders, inbox) = mpsc::channel(ORDERS);
+        let (progress, watched) = watch::channel(Progress { status: Arc::new(status.clone()), released: false });
+        let handle = UnitHandle { id: id.clone(), dir: dir.clone(), kind: kind.clone(), orders, progress: watched };
+        let mut task = Self {
+            id,
+            dir,
+            kind,
+            status,
+            phase: Phase::Idle,
+            progress,
+            orders: inbox,
+            leftovers: Leftovers::none(),
+            detach,
+            units,
+        };
+        match entry {
+            Entry::Fresh(runner) => task.phase = Phase::Waiting(runner),
+            Entry::Resumed { runner, cancel } => {
+                let job = task.begin(runner, None);
+                if cancel {
+                    job.cancel.cancel();
+                }
+                task.phase = Phase::Running(job);
+            }
+            Entry::Ended { leftover } => {
+                if leftover {
+                    task.clear_leftovers();
+                }
+            }
+        }
+        (task, handle)
+    }
+
+    /// Serves the unit until it is released or the daemon leaves.
+    pub(super) async fn run(mut self) {
+        enum Next {
+            Order(Option<Order>),
+            News(Report, oneshot::Sender<()>),
+            End(Result<JobEnd, tokio::task::JoinError>),
+            Clean,
+            Leave,
+        }
+        loop {
+            let next = match &mut self.phase {
+                Phase::Running(job) => tokio::select! {
+                    biased;
+                    Some((report, done)) = job.news.recv() => Next::News(report, done),
+                    end = &mut job.task => Next::End(end),
+                    order = self.orders.recv() => Next::Order(order),
+                },
+                Phase::Waiting(_) | Phase::Idle => tokio::select! {
+                    biased;
+                    () = self.detach.cancelled() => Next::Leave,
+                    () = self.leftovers.cleared() => Next::Clean,
+                    order = self.orders.recv() => Next::Order(order),
+                },
+            };
+            match next {
+                Next::News(report, done) => {
+                    self.record(report).await;
+                    let _ = done.send(());
+                }
+                Next::End(end) => {
+                    if self.ended(end).await {
+                        break;
+                    }
+                }
+                Next::Clean => self.unmark("cancel"),
+                Next::Order(Some(order)) => {
+                    if self.obey(order).await {
+                        break;
+                    }
+                }
+                Next::Order(None) | Next::Leave => break,
+            }
+        }
+        self.leftovers.stop().await;
+    }
+
+    /// Carries out one order. True if the unit is gone.
+    async fn obey(&mut self, order: Order) -> bool {
+        match order {
+            Order::Start(answer) => self.start(answer).await,
+            Order::Fail(detail, answer) => {
+                if matches!(self.phase, Phase::Waiting(_)) {
+                    self.phase = Phase::Idle;
+                    self.commit(move |status| (status.state, status.detail) = (State::Failed, detail.to_string()))
+                        .await;
+                }
+                let _ = answer.send(());
+            }
+            Order::Cancel(answer) => self.cancel(answer).await,
+            Order::Release { force, answer } => {
+                let released = self.release(force).await;
+                let gone = released.is_ok();
+                if gone {
+                    self.forget();
+                }
+                let _ = answer.send(released);
+                return gone;
+            }
+        }
+        false
+    }
+
+    async fn start(&mut self, answer: oneshot::Sender<Result<(), StartRefused>>) {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Waiting(runner) => {
+                // From here on the payload is known to be complete, also to a later daemon.
+                self.commit(|status| status.detail = Detail::StartingWorker.to_string()).await;
+                self.phase = Phase::Running(self.begin(runner, Some(answer)));
+            }
+            other => {
+                self.phase = other;
+                let _ = answer.send(Err(StartRefused::Canceled));
+            }
+        }
+    }
+
+    /// Sets a job going in a task of its own, so that its panic is only its own.
+    fn begin(&self, mut runner: Box<dyn Runner>, start: Option<oneshot::Sender<Result<(), StartRefused>>>) -> Job {
+        let (reporter, news) = Reporter::channel();
+        let cancel = CancellationToken::new();
+        let unit = UnitContext {
+            id: self.id.clone(),
+            dir: self.dir.clone(),
+            reporter,
+            cancel: cancel.clone(),
+            detach: self.detach.clone(),
+        };
+        let task = tokio::spawn(async move {
+            if let Some(answer) = start {
+                match runner.start(&unit).await {
+                    Ok(()) => drop(answer.send(Ok(()))),
+                    Err(fault) => return JobEnd::NotStarted(fault, answer),
+                }
+            }
+            JobEnd::Ran(runner.run(unit).await)
+        });
+        Job { task, news, cancel, cancelled: Vec::new() }
+    }
+
+    async fn cancel(&mut self, answer: oneshot::Sender<()>) {
+        match &mut self.phase {
+            Phase::Waiting(_) => {
+                self.phase = Phase::Idle;
+                self.commit(|status| (status.state, status.detail) = (State::Canceled, Detail::Canceled.to_string()))
+                    .await;
+                let _ = answer.send(());
+            }
+            Phase::Running(_) => {
+                self.mark("cancel");
+                if let Phase::Running(job) = &mut self.phase {
+                    job.cancel.cancel();
+                    job.cancelled.push(answer);
+                }
+            }
+            Phase::Idle => drop(answer.send(())),
+        }
+    }
+
+    /// The job's task is over. True if the daemon leaves.
+    async fn ended(&mut self, end: Result<JobEnd, tokio::task::JoinError>) -> bool {
+        let Phase::Running(mut job) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            return false;
+        };
+        // What was reported before the end came is written first.
+        while let Ok((report, done)) = job.news.try_recv() {
+            self.record(report).await;
+            let _ = done.send(());
+        }
+        match end {
+            Ok(JobEnd::Ran(Ending::Detached)) => return true,
+            Ok(JobEnd::Ran(Ending::Done(state, detail))) => self.finish(state, detail).await,
+            Ok(JobEnd::Ran(Ending::Cancelled { leftover })) => {
+                self.finish(State::Canceled, Detail::Canceled).await;
+                if leftover {
+                    self.clear_leftovers();
+                }
+            }
+            Ok(JobEnd::NotStarted(fault, answer)) => {
+                self.finish(State::Failed, Detail::ErrorStartingWorker(fault.to_string())).await;
+                let _ = answer.send(Err(fault.into()));
+            }
+            Err(panic) => {
+                error!("unit {}: its runner failed: {panic}", self.id);
+                self.finish(State::Failed, Detail::Internal("its runner failed, see the log".to_owned())).await;
+            }
+        }
+        if !job.cancelled.is_empty() && !self.leftovers.pending() {
+            self.unmark("cancel");
+        }
+        for waiting in job.cancelled {
+            let _ = waiting.send(());
+        }
+        false
+    }
+
+    async fn finish(&mut self, state: State, detail: Detail) {
+        self.commit(move |status| (status.state, status.detail) = (state, detail.to_string())).await;
+    }
+
+    async fn record(&mut self, report: Report) {
+        if self.status.state.is_final() {
+            debug!("unit {}: news after its end dropped", self.id);
+            return;
+        }
+        let Report { state, detail, extra_data } = report;
+        self.commit(move |status| {
+            // A keeper has written the end down already; the runner is about to tell it.
+            if status.state.is_final() {
+                return;
+            }
+            status.state = state.unwrap_or(status.state);
+            if let Some(detail) = detail {
+                status.detail = detail.to_string();
+            }
+            if let Some(extra_data) = extra_data {
+                status.extra_data = extra_data;
+            }
+        })
+        .await;
+    }
+
+    /// Changes the status on disk, then tells it. A keeper may have written the file meanwhile: what it wrote is kept
+    /// where `change` does not touch it, and where it says all that is to be said nothing is written.
+    async fn commit(&mut self, change: impl FnOnce(&mut Status) + Send + 'static) {
+        let dir = self.dir.clone();
+        let mut known = self.status.clone();
+        let write = move || {
+            let mut change = Some(change);
+            let mut changed = |status: &mut Status| {
+                let before = status.clone();
+                if let Some(change) = change.take() {
+                    change(status);
+                }
+                if !before.state.is_final() {
+                    status.stdout_size = dir.stdout_bytes();
+                }
+                *status != before
+            };
+            let mut now = None;
+            let updated = dir.update_status(|status| {
+                let differs = changed(status);
+                now = Some(status.clone());
+                differs.then_some(())
+            });
+            match (updated, now) {
+                (Ok(_), Some(status)) => (status, Ok(())),
+                // Too full or too broken to be written: memory is right all the same.
+                (Err(StatusFault::Io(fault)), Some(status)) => (status, Err(fault)),
+                // Missing or unreadable: what is known takes its place.
+                _ => {
+                    changed(&mut known);
+                    let written = dir.write_status(&known);
+                    (known, written)
+                }
+            }
+        };
+        match tokio::task::spawn_blocking(write).await {
+            Ok((status, written)) => {
+                if let Err(fault) = written {
+                    error!("unit {}: status not written: {fault}", self.id);
+                }
+                self.status = status;
+            }
+            Err(panic) => error!("unit {}: status not written: {panic}", self.id),
+        }
+        self.progress.send_replace(Progress { status: Arc::new(self.status.clone()), released: false });
+    }
+
+    fn found(&self) -> Found {
+        Found { id: self.id.clone(), dir: self.dir.clone(), status: self.status.clone() }
+    }
+
+    fn clear_leftovers(&mut self) {
+        if let Some(kind) = &self.kind {
+            self.leftovers.clear(kind.clone(), self.found());
+        }
+    }
+
+    /// Cancel, discard, delete. The order itself is on disk first: a later daemon goes on with it.
+    async fn release(&mut self, force: bool) -> Result<(), ReleaseError> {
+        self.mark("release");
+        if matches!(self.phase, Phase::Running(_)) {
+            self.end_job().await;
+        }
+        self.phase = Phase::Idle;
+        self.leftovers.stop().await;
+        if let Some(kind) = self.kind.clone() {
+            self.leftovers.clear(kind, self.found());
+            if !self.leftovers.cleared_soon().await {
+                // The unit is forgotten now; the units' own task goes on until nothing is left, then deletes the files.
+                if let Some(units) = self.units.upgrade() {
+                    units.adopt(self.found(), std::mem::replace(&mut self.leftovers, Leftovers::none()));
+                    return Ok(());
+                }
+            }
+        }
+        let dir = self.dir.clone();
+        match tokio::task::spawn_blocking(move || dir.remove()).await {
+            Ok(Err(fault)) if force => warn!("unit {}: directory not deleted: {fault}", self.id),
+            Ok(Err(fault)) => {
+                self.unmark("release");
+                return Err(fault.into());
+            }
+            Ok(Ok(())) | Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Ends the running job and waits until it is gone.
+    async fn end_job(&mut self) {
+        let Phase::Running(job) = &mut self.phase else {
+            return;
+        };
+        job.cancel.cancel();
+        let end = loop {
+            let Phase::Running(job) = &mut self.phase else {
+                return;
+            };
+            tokio::select! {
+                biased;
+                Some((report, done)) = job.news.recv() => {
+                    self.record(report).await;
+                    let _ = done.send(());
+                }
+                end = &mut job.task => break end,
+            }
+        };
+        self.ended(end).await;
+    }
+
+    fn forget(&self) {
+        if let Some(units) = self.units.upgrade() {
+            units.forget(&self.id);
+        }
+        self.progress.send_replace(Progress { status: Arc::new(self.status.clone()), released: true });
+    }
+
+    fn mark(&self, name: &str) {
+        if let Err(fault) = self.dir.mark(name) {
+            warn!("unit {}: marker {name} not written: {fault}", self.id);
+        }
+    }
+
+    fn unmark(&self, name: &str) {
+        if let Err(fault) = self.dir.unmark(name) {
+            warn!("unit {}: marker {name} not removed: {fault}", self.id);
+        }
+    }
+}
