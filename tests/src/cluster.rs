@@ -1,0 +1,120 @@
+//! A Kubernetes cluster for tests: podsim, or the real one that `WORKNODE_KUBECONFIG` names.
+
+mod api;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use worknode_podsim::{Options, PodSim};
+
+use crate::skipped;
+use crate::wait::{Deadline, PATIENCE};
+
+/// Kubeconfig of a real cluster on which the tests may make and delete pods in the namespace `default`.
+pub const KUBECONFIG: &str = "WORKNODE_KUBECONFIG";
+
+/// An API server and what tests want to know from it.
+#[derive(Debug)]
+pub struct Cluster {
+    kubeconfig: PathBuf,
+    api: api::Api,
+    podsim: Option<PodSim>,
+}
+
+impl Cluster {
+    /// A pod simulator of the test's own.
+    ///
+    /// # Errors
+    /// Fails if it cannot be started.
+    pub fn podsim() -> Result<Self> {
+        Self::podsim_with(Options::default())
+    }
+
+    /// A pod simulator with other options.
+    ///
+    /// # Errors
+    /// Fails if it cannot be started.
+    pub fn podsim_with(options: Options) -> Result<Self> {
+        let podsim = PodSim::start(options).context("starting podsim")?;
+        let kubeconfig = podsim.kubeconfig_path().to_owned();
+        Ok(Self { api: api::Api::of(&kubeconfig)?, kubeconfig, podsim: Some(podsim) })
+    }
+
+    /// The real cluster, or nothing, and a reason printed.
+    ///
+    /// # Errors
+    /// Fails if the kubeconfig cannot be read.
+    pub fn real() -> Result<Option<Self>> {
+        let Some(kubeconfig) = std::env::var_os(KUBECONFIG).map(PathBuf::from) else {
+            skipped(format_args!("{KUBECONFIG} names no real cluster"));
+            return Ok(None);
+        };
+        Ok(Some(Self { api: api::Api::of(&kubeconfig)?, kubeconfig, podsim: None }))
+    }
+
+    /// The kubeconfig of its administrator.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// The simulator, where this is one: for faults on demand.
+    #[must_use]
+    pub fn simulator(&self) -> Option<&PodSim> {
+        self.podsim.as_ref()
+    }
+
+    /// The pods in `default` that carry the label of this node (work-types 2.5).
+    ///
+    /// # Errors
+    /// Fails if the API does.
+    pub fn pods_of(&self, node: &str) -> Result<Vec<Value>> {
+        let path = format!("/api/v1/namespaces/default/pods?labelSelector=worknode%2Fnode%3D{node}");
+        let list = self.api.get(&path)?;
+        let items = list.get("items").and_then(Value::as_array).with_context(|| format!("not a list: {list}"))?;
+        Ok(items.clone())
+    }
+
+    /// Waits until no pod of this node is there, not even one that is being deleted.
+    ///
+    /// # Errors
+    /// Fails with the pods at the deadline.
+    pub fn wait_without_pods_of(&self, node: &str) -> Result<()> {
+        self.wait_for_pods_of(node, <[Value]>::is_empty)
+    }
+
+    /// Waits until every pod of this node is in one of these phases.
+    ///
+    /// # Errors
+    /// Fails with the pods at the deadline.
+    pub fn wait_for_phase_of(&self, node: &str, phases: &[&str]) -> Result<()> {
+        let phase =
+            |pod: &Value| pod.pointer("/status/phase").and_then(Value::as_str).is_some_and(|is| phases.contains(&is));
+        self.wait_for_pods_of(node, |pods| pods.iter().all(phase))
+    }
+
+    fn wait_for_pods_of(&self, node: &str, wanted: impl Fn(&[Value]) -> bool) -> Result<()> {
+        let deadline = Deadline::after(PATIENCE);
+        loop {
+            let pods = self.pods_of(node)?;
+            if wanted(&pods) {
+                return Ok(());
+            }
+            let shown =
+                |pod: &Value| format!("{:?}: {:?}", pod.pointer("/metadata/name"), pod.pointer("/status/phase"));
+            deadline.left(&format!("waiting on {:?}", pods.iter().map(shown).collect::<Vec<_>>()))?;
+            self.api.await_change("/api/v1/namespaces/default/pods")?;
+        }
+    }
+
+    /// Deletes a pod at once, as somebody else would.
+    ///
+    /// # Errors
+    /// Fails if the API refuses.
+    pub fn delete_pod(&self, name: &str) -> Result<()> {
+        let code = self.api.delete(&format!("/api/v1/namespaces/default/pods/{name}?gracePeriodSeconds=0"))?;
+        ensure!(code == 200, "deleting pod {name}: {code}");
+        Ok(())
+    }
+}
