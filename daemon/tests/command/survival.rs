@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use worknode_protocol::unit::{CommandExtra, State, Status};
 
 use crate::kills::parent_of;
-use crate::node::{Node, command_type, disk, end, gone, is_alive, keeper, lines, running, signal, stdout, until};
+use crate::node::{Node, SOON, command_type, disk, end, gone, is_alive, keeper, lines, running, signal, stdout, until};
 
 /// Runs until the file `go` is in the unit's directory.
 const UNTIL_GO: &str = "d=$(dirname $(readlink /proc/self/fd/2)); echo begun; while [ ! -e $d/go ]; do sleep 0.01; done; echo over; exit 7";
@@ -297,7 +297,7 @@ async fn without_a_daemon_the_keeper_says_that_the_job_runs() {
     let node = Node::start(dir.path(), types()).await;
     let unit = node.sh(UNTIL_GO).await;
     node.crash().await;
-    let deadline = tokio::time::Instant::now() + crate::node::SOON;
+    let deadline = tokio::time::Instant::now() + SOON;
     while disk(&unit).0 != 1 {
         assert!(tokio::time::Instant::now() < deadline, "{:?}", disk(&unit));
         tokio::task::yield_now().await;
@@ -339,7 +339,7 @@ async fn what_a_job_leaves_running_is_waited_for_by_the_parent_of_keepers() {
     let unit = node.sh("setsid sleep 60 & echo $!").await;
     end(&unit).await;
     let left: i32 = lines(&unit, 1).await[0].parse().unwrap();
-    let deadline = tokio::time::Instant::now() + crate::node::SOON;
+    let deadline = tokio::time::Instant::now() + SOON;
     while parent_of(left) != parent {
         assert!(tokio::time::Instant::now() < deadline, "its parent is {}", parent_of(left));
         tokio::task::yield_now().await;
@@ -380,7 +380,7 @@ async fn nothing_of_the_daemon_is_held_open_by_keepers() {
 /// A stand-in for a runner of Go receptor, with its command line and its way of stopping.
 fn receptor_runner(dir: &std::path::Path, script: &str) -> std::process::Child {
     let stdout = fs::OpenOptions::new().write(true).open(dir.join("stdout")).unwrap();
-    Command::new("bash")
+    let runner = Command::new("bash")
         .arg0("receptor")
         .args([
             "-c",
@@ -397,7 +397,14 @@ fn receptor_runner(dir: &std::path::Path, script: &str) -> std::process::Child {
         .stdout(stdout)
         .process_group(0)
         .spawn()
-        .unwrap()
+        .unwrap();
+    // The kernel lets the parent go on a moment before it shows the command line, by which a runner is known.
+    let deadline = std::time::Instant::now() + SOON;
+    while fs::read(format!("/proc/{}/cmdline", runner.id())).unwrap().is_empty() {
+        assert!(std::time::Instant::now() < deadline, "no command line");
+        std::thread::yield_now();
+    }
+    runner
 }
 
 const SLEEPING: &str =

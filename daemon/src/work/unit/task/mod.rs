@@ -1,8 +1,6 @@
-//! The task that owns one unit, and the handle that everybody else has of it.
-//!
-//! Orders come in (start, cancel, release), news of the runner come in, a [`Progress`] goes out. Every change is on disk
-//! before it is told. Two empty marker files make a client's order survive the daemon: `cancel` (the job is to be ended,
-//! or was ended and may have left something behind) and `release` (all of it is to go).
+//! The task that owns one unit: its orders, its job and its end.
+
+mod commit;
 
 use std::sync::{Arc, Weak};
 
@@ -11,153 +9,17 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::{error, warn};
 use worknode_protocol::{
     id::UnitId,
     unit::{Detail, State, Status},
 };
 
-use super::{
-    leftovers::Leftovers,
-    store::{StatusFault, UnitDir},
-    units::Units,
+use super::{ORDERS, Order, Progress, ReleaseError, StartRefused, UnitHandle};
+use crate::{
+    runner::{Ending, Found, Report, Reporter, Runner, StartError, UnitContext, WorkKind},
+    work::{leftovers::Leftovers, store::UnitDir, units::Units},
 };
-use crate::runner::{Ending, Found, Report, Reporter, Runner, StartError, UnitContext, WorkKind};
-
-/// Orders waiting for one unit. A client whose order finds no place waits.
-const ORDERS: usize = 16;
-
-/// What everybody may know of a unit at any time.
-#[derive(Clone, Debug)]
-pub struct Progress {
-    /// The status as it is on disk. `stdout_size` is exact only once the unit has ended; see [`UnitHandle::status`].
-    pub status: Arc<Status>,
-    /// The unit is gone.
-    pub released: bool,
-}
-
-impl Progress {
-    /// Nothing will be written to `stdout` any more.
-    pub fn is_over(&self) -> bool {
-        self.released || self.status.state.is_final()
-    }
-}
-
-/// An order to the unit task.
-enum Order {
-    /// The payload is complete: begin.
-    Start(oneshot::Sender<Result<(), StartRefused>>),
-    /// The payload did not arrive whole: the unit fails with this detail.
-    Fail(Detail, oneshot::Sender<()>),
-    Cancel(oneshot::Sender<()>),
-    Release {
-        force: bool,
-        answer: oneshot::Sender<Result<(), ReleaseError>>,
-    },
-}
-
-/// Why a job was not started.
-#[derive(Debug, thiserror::Error)]
-pub enum StartRefused {
-    /// The runner could not begin; the unit has failed.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// The unit was cancelled while its payload was still coming.
-    #[error("work unit was canceled before its input was complete")]
-    Canceled,
-    /// The unit was released meanwhile.
-    #[error("unknown work unit {0}")]
-    Gone(UnitId),
-}
-
-/// Why a unit could not be released.
-#[derive(Debug, thiserror::Error)]
-pub enum ReleaseError {
-    /// Its directory could not be deleted.
-    #[error("error deleting unit directory: {0}")]
-    Delete(#[from] std::io::Error),
-}
-
-/// Access to one unit.
-#[derive(Clone)]
-pub struct UnitHandle {
-    id: UnitId,
-    dir: UnitDir,
-    kind: Option<Arc<dyn WorkKind>>,
-    orders: mpsc::Sender<Order>,
-    progress: watch::Receiver<Progress>,
-}
-
-impl UnitHandle {
-    /// Its id.
-    pub fn id(&self) -> &UnitId {
-        &self.id
-    }
-
-    /// Its directory.
-    pub fn dir(&self) -> &UnitDir {
-        &self.dir
-    }
-
-    /// Its work type, where that is configured.
-    pub fn kind(&self) -> Option<&Arc<dyn WorkKind>> {
-        self.kind.as_ref()
-    }
-
-    /// Its progress, to wait on.
-    pub fn progress(&self) -> watch::Receiver<Progress> {
-        self.progress.clone()
-    }
-
-    /// Its status now, with the present size of `stdout`.
-    pub fn status(&self) -> Status {
-        let mut status = Status::clone(&self.progress.borrow().status);
-        if !status.state.is_final() {
-            status.stdout_size = self.dir.stdout_bytes();
-        }
-        status
-    }
-
-    /// Starts the job: the payload is complete on disk.
-    ///
-    /// # Errors
-    /// The unit ended before, or its runner cannot begin.
-    pub async fn start(&self) -> Result<(), StartRefused> {
-        let (answer, answered) = oneshot::channel();
-        let gone = || StartRefused::Gone(self.id.clone());
-        self.orders.send(Order::Start(answer)).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
-    }
-
-    /// Fails a unit whose payload did not arrive whole.
-    pub async fn fail(&self, detail: Detail) {
-        let (answer, answered) = oneshot::channel();
-        if self.orders.send(Order::Fail(detail, answer)).await.is_ok() {
-            let _ = answered.await;
-        }
-    }
-
-    /// Ends the job; returns once it is gone. A unit that has ended stays as it is.
-    pub async fn cancel(&self) {
-        let (answer, answered) = oneshot::channel();
-        if self.orders.send(Order::Cancel(answer)).await.is_ok() {
-            let _ = answered.await;
-        }
-    }
-
-    /// Ends the job, removes what it left and forgets the unit. With `force` a directory that cannot be deleted is no error.
-    ///
-    /// # Errors
-    /// The directory could not be deleted; the unit stays.
-    pub async fn release(&self, force: bool) -> Result<(), ReleaseError> {
-        let (answer, answered) = oneshot::channel();
-        if self.orders.send(Order::Release { force, answer }).await.is_ok() {
-            answered.await.unwrap_or(Ok(()))
-        } else {
-            Ok(())
-        }
-    }
-}
 
 /// What the job's own task came back with.
 enum JobEnd {
@@ -183,7 +45,7 @@ enum Phase {
 }
 
 /// How a unit comes into its task.
-pub(super) enum Entry {
+pub(in crate::work) enum Entry {
     /// Just made: its payload is awaited.
     Fresh(Box<dyn Runner>),
     /// Its job lives; with `cancel`, a cancel was ordered before the daemon went.
@@ -193,7 +55,7 @@ pub(super) enum Entry {
 }
 
 /// The task of one unit.
-pub(super) struct UnitTask {
+pub(in crate::work) struct UnitTask {
     id: UnitId,
     dir: UnitDir,
     kind: Option<Arc<dyn WorkKind>>,
@@ -208,7 +70,7 @@ pub(super) struct UnitTask {
 
 impl UnitTask {
     /// Makes the task and its handle.
-    pub(super) fn new(
+    pub(in crate::work) fn new(
         found: Found,
         kind: Option<Arc<dyn WorkKind>>,
         entry: Entry,
@@ -250,7 +112,7 @@ impl UnitTask {
     }
 
     /// Serves the unit until it is released or the daemon leaves.
-    pub(super) async fn run(mut self) {
+    pub(in crate::work) async fn run(mut self) {
         enum Next {
             Order(Option<Order>),
             News(Report, oneshot::Sender<()>),
@@ -412,79 +274,6 @@ impl UnitTask {
             let _ = waiting.send(());
         }
         false
-    }
-
-    async fn finish(&mut self, state: State, detail: Detail) {
-        self.commit(move |status| (status.state, status.detail) = (state, detail.to_string())).await;
-    }
-
-    async fn record(&mut self, report: Report) {
-        if self.status.state.is_final() {
-            debug!("unit {}: news after its end dropped", self.id);
-            return;
-        }
-        let Report { state, detail, extra_data } = report;
-        self.commit(move |status| {
-            // A keeper has written the end down already; the runner is about to tell it.
-            if status.state.is_final() {
-                return;
-            }
-            status.state = state.unwrap_or(status.state);
-            if let Some(detail) = detail {
-                status.detail = detail.to_string();
-            }
-            if let Some(extra_data) = extra_data {
-                status.extra_data = extra_data;
-            }
-        })
-        .await;
-    }
-
-    /// Changes the status on disk, then tells it. A keeper may have written the file meanwhile: what it wrote is kept
-    /// where `change` does not touch it, and where it says all that is to be said nothing is written.
-    async fn commit(&mut self, change: impl FnOnce(&mut Status) + Send + 'static) {
-        let dir = self.dir.clone();
-        let mut known = self.status.clone();
-        let write = move || {
-            let mut change = Some(change);
-            let mut changed = |status: &mut Status| {
-                let before = status.clone();
-                if let Some(change) = change.take() {
-                    change(status);
-                }
-                if !before.state.is_final() {
-                    status.stdout_size = dir.stdout_bytes();
-                }
-                *status != before
-            };
-            let mut now = None;
-            let updated = dir.update_status(|status| {
-                let differs = changed(status);
-                now = Some(status.clone());
-                differs.then_some(())
-            });
-            match (updated, now) {
-                (Ok(_), Some(status)) => (status, Ok(())),
-                // Too full or too broken to be written: memory is right all the same.
-                (Err(StatusFault::Io(fault)), Some(status)) => (status, Err(fault)),
-                // Missing or unreadable: what is known takes its place.
-                _ => {
-                    changed(&mut known);
-                    let written = dir.write_status(&known);
-                    (known, written)
-                }
-            }
-        };
-        match tokio::task::spawn_blocking(write).await {
-            Ok((status, written)) => {
-                if let Err(fault) = written {
-                    error!("unit {}: status not written: {fault}", self.id);
-                }
-                self.status = status;
-            }
-            Err(panic) => error!("unit {}: status not written: {panic}", self.id),
-        }
-        self.progress.send_replace(Progress { status: Arc::new(self.status.clone()), released: false });
     }
 
     fn found(&self) -> Found {
