@@ -161,17 +161,20 @@ pub struct Report {
     pub extra_data: Option<Value>,
 }
 
+/// A report, and who waits for it to be on disk. Boxed: an empty channel has room for 32 of them.
+pub(crate) type Told = Box<(Report, oneshot::Sender<()>)>;
+
 /// The runner's way to the unit task.
 #[derive(Clone)]
 pub struct Reporter {
-    news: mpsc::Sender<(Report, oneshot::Sender<()>)>,
+    news: mpsc::Sender<Told>,
 }
 
 impl Reporter {
     /// Reports waiting at once; a runner has one task, so a second one is slack only.
     pub(crate) const QUEUE: usize = 2;
 
-    pub(crate) fn channel() -> (Self, mpsc::Receiver<(Report, oneshot::Sender<()>)>) {
+    pub(crate) fn channel() -> (Self, mpsc::Receiver<Told>) {
         let (news, inbox) = mpsc::channel(Self::QUEUE);
         (Self { news }, inbox)
     }
@@ -179,7 +182,7 @@ impl Reporter {
     /// Hands over news and returns once they are on disk. News of a unit that has ended meanwhile are dropped.
     pub async fn report(&self, report: Report) {
         let (done, written) = oneshot::channel();
-        if self.news.send((report, done)).await.is_ok() {
+        if self.news.send(Box::new((report, done))).await.is_ok() {
             let _ = written.await;
         }
     }

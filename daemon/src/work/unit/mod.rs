@@ -37,12 +37,12 @@ impl Progress {
     }
 }
 
-/// An order to the unit task.
+/// An order to the unit task. Small: an empty channel has room for 32 of them, and each unit has one.
 enum Order {
     /// The payload is complete: begin.
     Start(oneshot::Sender<Result<(), StartRefused>>),
     /// The payload did not arrive whole: the unit fails with this detail.
-    Fail(Detail, oneshot::Sender<()>),
+    Fail(Box<Detail>, oneshot::Sender<()>),
     Cancel(oneshot::Sender<()>),
     Release {
         force: bool,
@@ -126,7 +126,7 @@ impl UnitHandle {
     /// Fails a unit whose payload did not arrive whole.
     pub async fn fail(&self, detail: Detail) {
         let (answer, answered) = oneshot::channel();
-        if self.orders.send(Order::Fail(detail, answer)).await.is_ok() {
+        if self.orders.send(Order::Fail(Box::new(detail), answer)).await.is_ok() {
             let _ = answered.await;
         }
     }

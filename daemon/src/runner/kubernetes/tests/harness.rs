@@ -225,7 +225,8 @@ impl Unit {
         let (reporter, mut inbox) = Reporter::channel();
         let (keeper_dir, keeper_told) = (dir.clone(), Arc::clone(&told));
         let keeper = tokio::spawn(async move {
-            while let Some((report, written)) = inbox.recv().await {
+            while let Some(told) = inbox.recv().await {
+                let (report, written) = *told;
                 let line = keeper_dir.update_status(|status| {
                     if let Some(state) = report.state {
                         status.state = state;
