@@ -25,7 +25,7 @@ use crate::{
     runner::{
         WorkKind,
         command::{CommandHost, CommandKind, CommandKindError},
-        kubernetes::{Environment, KubernetesKind},
+        kubernetes::{Clients, Environment, KubernetesKind},
     },
     service_manager::{self, ServiceManager},
     shutdown,
@@ -169,6 +169,7 @@ impl Node {
 
 /// The table of work types.
 fn work_kinds(config: &NodeConfig, host: &CommandHost) -> Result<WorkKinds, StartError> {
+    let clients = Clients::new(config.kube_tuning.clone());
     let kinds = config.work_types.iter().map(|work_type| -> Result<Arc<dyn WorkKind>, StartError> {
         match work_type {
             WorkType::Command(command) => {
@@ -177,7 +178,7 @@ fn work_kinds(config: &NodeConfig, host: &CommandHost) -> Result<WorkKinds, Star
             }
             WorkType::Kubernetes(kubernetes) => Ok(Arc::new(KubernetesKind::new(
                 (**kubernetes).clone(),
-                config.kube_tuning.clone(),
+                &clients,
                 config.node.id.to_string(),
                 Environment::of_process(),
             ))),

@@ -89,7 +89,7 @@ pub(crate) struct Access {
 }
 
 /// Why there is no access. The text is the client's answer (control-protocol 5.3).
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum AuthError {
     #[error("could not read kubeconfig: {0}")]
     Read(String),

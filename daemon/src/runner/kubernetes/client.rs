@@ -15,26 +15,34 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use kube::client::Body;
 use serde::{Deserialize, de::DeserializeOwned};
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 use worknode_protocol::config::model::{KubeTuning, KubernetesType};
 
 use super::{
     auth::{Access, AuthError, Environment, Source},
     limiter::{Limiter, NeverAccepts},
     retry::Patience,
+    watch::Feeds,
 };
 
 /// Longest wait for the answer to a request that is not a stream. The API server gives up after 60 s itself.
 const ANSWER: Duration = Duration::from_secs(60);
 /// Longest wait for the words of a refusal.
 const REFUSAL: Duration = Duration::from_secs(10);
+/// Pods asked for at the same time under one identity. A creation takes the API server some 20 ms (webhooks and quotas are
+/// asked, the store writes): 16 at a time keep it busy, and more would only wait there, beyond its limits of fairness, and
+/// be answered with 429.
+pub(crate) const CREATIONS: usize = 16;
 /// Longest object that is read: etcd holds 1.5 MiB, encoded once more as JSON.
 const OBJECT_BYTES: usize = 16 * 1024 * 1024;
 /// Longest refusal.
 const REFUSAL_BYTES: usize = 256 * 1024;
 
 /// Why a request failed. `Display` is what a unit's detail quotes.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum ApiError {
     /// The API server said no.
     #[error("{message}")]
@@ -103,6 +111,11 @@ impl ApiError {
         }
     }
 
+    /// The API server knows no changes since the version asked for: reading anew helps.
+    pub(crate) fn too_old() -> Self {
+        Self::Malformed("too old resource version".to_owned())
+    }
+
     fn timed_out() -> Self {
         Self::Unreachable { message: "no answer from the API server".to_owned(), sent: true }
     }
@@ -111,7 +124,21 @@ impl ApiError {
 /// One client of one cluster under one identity. Units share it; nothing in it changes.
 struct Connection {
     client: kube::Client,
-    limiter: Arc<Limiter>,
+    shared: Arc<Shared>,
+}
+
+/// What the units under one identity share, also after its credentials were read anew.
+struct Shared {
+    limiter: Limiter,
+    /// Permits for pods that are being asked for.
+    creations: Semaphore,
+    feeds: Arc<Feeds>,
+}
+
+impl Shared {
+    fn new(limits: &KubeTuning) -> Self {
+        Self { limiter: Limiter::new(limits), creations: Semaphore::new(CREATIONS), feeds: Arc::default() }
+    }
 }
 
 /// The clients in use, by identity. A client that no unit uses goes.
@@ -132,13 +159,19 @@ impl Pool {
         if let Some(known) = known.as_ref().filter(|_| !fresh) {
             return Ok(Arc::clone(known));
         }
-        let limiter = known.map_or_else(|| Arc::new(Limiter::new(&self.limits)), |known| Arc::clone(&known.limiter));
+        let shared = known.map_or_else(|| Arc::new(Shared::new(&self.limits)), |known| Arc::clone(&known.shared));
         let client = kube::Client::try_from(access.config).map_err(|fault| AuthError::Invalid(words(&fault)))?;
-        let connection = Arc::new(Connection { client, limiter });
+        let connection = Arc::new(Connection { client, shared });
         let mut connections = self.lock();
         connections.retain(|_, connection| connection.strong_count() > 0);
         connections.insert(identity, Arc::downgrade(&connection));
         Ok(connection)
+    }
+
+    /// How many shared watches there are.
+    #[cfg(test)]
+    pub(crate) fn watched(&self) -> usize {
+        self.lock().values().filter_map(Weak::upgrade).map(|connection| connection.shared.feeds.len()).sum()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Weak<Connection>>> {
@@ -185,6 +218,31 @@ impl Api {
         Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The same for another task.
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            pool: Arc::clone(&self.pool),
+            source: self.source.clone(),
+            kind: Arc::clone(&self.kind),
+            world: self.world.clone(),
+            current: Mutex::new(self.connection()),
+            default_namespace: self.default_namespace.clone(),
+        }
+    }
+
+    /// The shared watches under this identity.
+    pub(crate) fn feeds(&self) -> Arc<Feeds> {
+        Arc::clone(&self.connection().shared.feeds)
+    }
+
+    /// As [`Api::object`], for a pod that is to be made: few are asked for at a time.
+    pub(crate) async fn create<T: DeserializeOwned>(&self, request: &Request<Bytes>) -> Result<T, ApiError> {
+        let shared = Arc::clone(&self.connection().shared);
+        // The semaphore is never closed.
+        let _permit = shared.creations.acquire().await;
+        self.object(request).await
+    }
+
     /// Reads the credentials once more, after they were refused.
     async fn refresh(&self) -> Result<(), ApiError> {
         let (pool, source, kind, world) =
@@ -209,7 +267,7 @@ impl Api {
 
     async fn send_once(&self, request: &Request<Bytes>) -> Result<Response<Body>, ApiError> {
         let connection = self.connection();
-        connection.limiter.wait().await?;
+        connection.shared.limiter.wait().await?;
         let request = request.clone().map(Body::from);
         let answer = connection.client.send(request).await.map_err(|fault| unreachable(&fault))?;
         if answer.status().is_success() { Ok(answer) } else { Err(refusal(answer).await) }
@@ -245,7 +303,7 @@ impl Api {
 
     async fn upgrade_once(&self, request: &Request<Bytes>) -> Result<Response<Body>, ApiError> {
         let connection = self.connection();
-        connection.limiter.wait().await?;
+        connection.shared.limiter.wait().await?;
         let answer = timeout(ANSWER, connection.client.send(request.clone().map(Body::from))).await;
         let answer = answer.map_err(|_| ApiError::timed_out())?.map_err(|fault| unreachable(&fault))?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS { Ok(answer) } else { Err(refusal(answer).await) }

@@ -87,7 +87,7 @@ impl Creation<'_> {
         let mut tries = self.patience.tries();
         loop {
             let begin = Instant::now();
-            let fault = match self.api.object::<Pod>(&request).await {
+            let fault = match self.api.create::<Pod>(&request).await {
                 Ok(pod) => return Ok(Some(pod)),
                 Err(ApiError::Refused { code: 409, .. }) => return self.existing(name, *asked).await,
                 Err(fault) if fault.is_temporary() => fault,

@@ -1,6 +1,6 @@
 //! From a pod that exists to a worker that is over: three things at once, the pod's states, stdin, and the log.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -122,7 +122,7 @@ impl Following<'_> {
         stage: watch::Sender<Stage>,
     ) -> Result<Seen, Failure> {
         let mut watch = Watch::from(self.api, self.pod, self.cluster.patience());
-        let mut pod = self.pod.clone();
+        let mut pod = Arc::new(self.pod.clone());
         let mut words = None;
         let end = loop {
             match judge.look(&pod) {
@@ -138,11 +138,11 @@ impl Following<'_> {
                 () = at(waiting) => break End::NotStarted(PodProblem::TimedOut),
             };
             match event {
-                Ok(Event::Pod(now)) => pod = *now,
+                Ok(Event::Pod(now)) => pod = now,
                 Ok(Event::Gone(last)) => {
                     let end = judge.gone(last.as_deref());
                     if let Some(last) = last {
-                        pod = *last;
+                        pod = last;
                     }
                     break end;
                 }
@@ -151,7 +151,7 @@ impl Following<'_> {
         };
         stage.send_replace(if matches!(end, End::NotStarted(_)) { Stage::NotStarted } else { Stage::Over });
         let containers = pod.status.container_statuses.len();
-        Ok(Seen { end, ran: judge.ran(), containers, node: pod.spec.node_name })
+        Ok(Seen { end, ran: judge.ran(), containers, node: pod.spec.node_name.clone() })
     }
 
     fn lost(&self, fault: &ApiError) -> Failure {

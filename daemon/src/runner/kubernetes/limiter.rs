@@ -8,7 +8,7 @@ use worknode_protocol::config::model::{KubeTuning, RateLimiter};
 const DEFAULT_QPS: u32 = 100;
 
 /// The answer to every request where the limiter is set to `never`.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("client rate limiter Wait returned an error: can not be accept")]
 pub(crate) struct NeverAccepts;
 

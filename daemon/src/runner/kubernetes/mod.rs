@@ -73,10 +73,21 @@ pub(crate) struct Cluster {
     pub(crate) world: Environment,
 }
 
+/// The clients of all work types: types that come to the same cluster under the same identity share one, with its rate and
+/// its watches.
+pub struct Clients(Arc<Pool>);
+
+impl Clients {
+    /// None yet; a client is made when a unit needs it.
+    pub fn new(tuning: KubeTuning) -> Self {
+        Self(Arc::new(Pool::new(tuning)))
+    }
+}
+
 impl KubernetesKind {
     /// The work type `kind` on the node `node`. Nothing is read or sent before a unit is.
-    pub fn new(kind: KubernetesType, tuning: KubeTuning, node: impl Into<String>, world: Environment) -> Self {
-        let pool = Arc::new(Pool::new(tuning));
+    pub fn new(kind: KubernetesType, clients: &Clients, node: impl Into<String>, world: Environment) -> Self {
+        let pool = Arc::clone(&clients.0);
         Self { cluster: Arc::new(Cluster { kind: Arc::new(kind), node: node.into(), pool, world }) }
     }
 }

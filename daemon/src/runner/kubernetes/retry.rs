@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rand::RngExt;
+use tokio::time::Instant;
 
 /// Pauses grow from here ...
 const FIRST: Duration = Duration::from_secs(1);
@@ -30,6 +31,16 @@ impl Patience {
     /// The same, but if it is not receptor's rule, for ever.
     pub(crate) fn without_end(self) -> Self {
         Self { limit: if self.limit.is_zero() { self.limit } else { Duration::MAX } }
+    }
+
+    /// When it is at its end for what began to fail then; none: never, or by the number of failures.
+    pub(crate) fn ends(self, begin: Instant) -> Option<Instant> {
+        if self.limit.is_zero() { None } else { begin.checked_add(self.limit) }
+    }
+
+    /// True if so many failures in a row are enough, however long they took.
+    pub(crate) fn is_over(self, failures: u32) -> bool {
+        self.limit.is_zero() && failures >= RECEPTORS_TRIES
     }
 
     /// The tries of one task; the time runs from its first failure.

@@ -284,7 +284,8 @@ async fn few_requests_are_made_for_a_pod() {
     let mut unit = world.script(&world.kind(""), "cat; sleep 0.5", b"x\n").await;
     finished(&mut unit, "x\n").await;
     let counts = world.sim().requests().counts();
-    assert!(world.sim().requests().total() <= 6, "{counts:?}");
+    // Two of them are for the watch that it would share with others.
+    assert!(world.sim().requests().total() <= 7, "{counts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -28,7 +28,7 @@ use worknode_protocol::{
 use crate::{
     runner::{
         Ending, Found, PlanError, Recovery, Reporter, Runner, StartError, UnitContext, WorkKind,
-        kubernetes::{Environment, KubernetesKind, client, plan::Order},
+        kubernetes::{Clients, Environment, KubernetesKind, client, plan::Order},
     },
     work::store::UnitDir,
 };
@@ -79,7 +79,7 @@ impl World {
     /// The work type of [`World::config`].
     pub(crate) fn file_kind(&self, keys: &str) -> KubernetesKind {
         let world = Environment::new(|_| None, PathBuf::new());
-        KubernetesKind::new(self.config(keys), KubeTuning::default(), "node-1", world)
+        KubernetesKind::new(self.config(keys), &Clients::new(KubeTuning::default()), "node-1", world)
     }
 
     pub(super) fn sim(&self) -> &PodSim {
@@ -92,6 +92,17 @@ impl World {
 
     /// A work type with the keys of a v1 file in braces; `kubeconfig` and `worktype` are given.
     pub(super) fn kind(&self, keys: &str) -> Arc<KubernetesKind> {
+        let (kind, tuning) = self.full_config(keys);
+        Arc::new(KubernetesKind::new(kind, &Clients::new(tuning), "node-1", Environment::of_process()))
+    }
+
+    /// Another work type of the same node.
+    pub(super) fn beside(&self, other: &KubernetesKind, keys: &str) -> Arc<KubernetesKind> {
+        let clients = Clients(Arc::clone(&other.cluster.pool));
+        Arc::new(KubernetesKind::new(self.full_config(keys).0, &clients, "node-1", Environment::of_process()))
+    }
+
+    fn full_config(&self, keys: &str) -> (KubernetesType, KubeTuning) {
         let file = self.directory.path().join("node.yml");
         let kubeconfig = self.kubeconfig.display();
         let text = format!(
@@ -101,15 +112,25 @@ impl World {
             if keys.is_empty() { "" } else { ", " }
         );
         std::fs::write(&file, text).unwrap();
-        let (kind, tuning) = read_config(&file);
-        Arc::new(KubernetesKind::new(kind, tuning, "node-1", Environment::of_process()))
+        read_config(&file)
     }
 
     /// Makes an object past the work type.
     pub(super) async fn make(&self, kind: &KubernetesKind, path: &str, object: serde_json::Value) {
+        self.ask(kind, client::request(http::Method::POST, path, object.to_string().into()).unwrap()).await;
+    }
+
+    /// Changes an object past the work type.
+    pub(super) async fn patch(&self, kind: &KubernetesKind, path: &str, change: serde_json::Value) {
+        let mut request = client::request(http::Method::PATCH, path, change.to_string().into()).unwrap();
+        let merge = http::HeaderValue::from_static("application/merge-patch+json");
+        request.headers_mut().insert(http::header::CONTENT_TYPE, merge);
+        self.ask(kind, request).await;
+    }
+
+    async fn ask(&self, kind: &KubernetesKind, request: http::Request<bytes::Bytes>) {
         let order = Order::plan(&kind.cluster.kind, &Params::default()).unwrap();
         let api = kind.cluster.connect(&order).await.unwrap();
-        let request = client::request(http::Method::POST, path, object.to_string().into()).unwrap();
         api.object::<serde_json::Value>(&request).await.unwrap();
     }
 

@@ -6,3 +6,4 @@ mod faults;
 pub(super) mod harness;
 mod outages;
 mod restart;
+mod shared_watch;
