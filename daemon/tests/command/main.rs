@@ -6,5 +6,6 @@ mod cancelling;
 mod endings;
 mod kills;
 mod node;
+mod receptor;
 mod settings;
 mod survival;

@@ -58,6 +58,26 @@ pub fn command_type(name: &str, command: &str) -> CommandType {
     }
 }
 
+/// A data directory in which one daemon after another lives, with `sh` as the only work type.
+pub struct Home(tempfile::TempDir);
+
+impl Home {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// The next daemon.
+    pub async fn node(&self) -> Node {
+        Node::start(self.0.path(), [command_type("sh", "sh")]).await
+    }
+
+    /// Where the node's directory is.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
 /// The daemon's life, of which a node may have several over one data directory.
 pub struct Node {
     pub units: Arc<Units>,
@@ -136,6 +156,11 @@ impl Drop for Node {
             }
         }
     }
+}
+
+/// Lets a job go on that waits for the file `go` in its unit's directory.
+pub fn go(unit: &UnitHandle) {
+    fs::write(unit.dir().file("go"), "").unwrap();
 }
 
 /// Waits until the unit's status satisfies a condition.

@@ -1,25 +1,20 @@
 //! What happens to jobs when the processes around them die.
 
-use std::{fs, os::unix::process::CommandExt, process::Command, time::Duration};
+use std::{fs, os::unix::process::CommandExt, process::Command};
 
 use rustix::process::Signal;
 use worknode_protocol::unit::{CommandExtra, State, Status};
 
 use crate::kills::parent_of;
-use crate::node::{Node, SOON, command_type, disk, end, gone, is_alive, keeper, lines, running, signal, stdout, until};
+use crate::node::{Home, SOON, disk, end, go, gone, is_alive, keeper, lines, running, signal, stdout};
 
 /// Runs until the file `go` is in the unit's directory.
 const UNTIL_GO: &str = "d=$(dirname $(readlink /proc/self/fd/2)); echo begun; while [ ! -e $d/go ]; do sleep 0.01; done; echo over; exit 7";
 
-fn go(unit: &worknode_daemon::work::unit::UnitHandle) {
-    fs::write(unit.dir().file("go"), "").unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_outlives_its_daemon_and_its_end_is_known_to_the_next() {
-    let dir = tempfile::tempdir().unwrap();
-    let types = || [command_type("sh", "sh")];
-    let node = Node::start(dir.path(), types()).await;
+    let home = Home::new();
+    let node = home.node().await;
     let unit = node.sh(UNTIL_GO).await;
     let (job, keeper) = (running(&unit).await, keeper(&unit));
     node.crash().await;
@@ -28,7 +23,7 @@ async fn a_job_outlives_its_daemon_and_its_end_is_known_to_the_next() {
     gone(keeper).await;
     assert_eq!(disk(&unit), (3, "exit status 7".to_owned(), 11));
 
-    let node = Node::start(dir.path(), types()).await;
+    let node = home.node().await;
     let status = node.unit(&unit).status();
     assert_eq!((status.state, status.detail.as_str(), status.stdout_size), (State::Failed, "exit status 7", 11));
     assert_eq!(stdout(&unit), "begun\nover\n");
@@ -37,16 +32,15 @@ async fn a_job_outlives_its_daemon_and_its_end_is_known_to_the_next() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_is_followed_and_cancelled_by_the_next_daemon() {
-    let dir = tempfile::tempdir().unwrap();
-    let types = || [command_type("sh", "sh")];
-    let node = Node::start(dir.path(), types()).await;
+    let home = Home::new();
+    let node = home.node().await;
     let (followed, cancelled) = (node.sh(UNTIL_GO).await, node.sh("sleep 60 & echo $!; wait").await);
     let job = running(&followed).await;
     let left: i32 = lines(&cancelled, 1).await[0].parse().unwrap();
     running(&cancelled).await;
     node.crash().await;
 
-    let node = Node::start(dir.path(), types()).await;
+    let node = home.node().await;
     let (followed, cancelled) = (node.unit(&followed), node.unit(&cancelled));
     assert_eq!(running(&followed).await, job);
     go(&followed);
@@ -59,8 +53,8 @@ async fn a_job_is_followed_and_cancelled_by_the_next_daemon() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_parent_of_keepers_costs_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let node = Node::start(dir.path(), [command_type("sh", "sh")]).await;
+    let home = Home::new();
+    let node = home.node().await;
     let unit = node.sh(UNTIL_GO).await;
     let job = running(&unit).await;
     let parent = parent_of(keeper(&unit));
@@ -77,8 +71,8 @@ async fn a_killed_parent_of_keepers_costs_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_parent_of_keepers_killed_in_a_burst_loses_no_unit_and_doubles_none() {
-    let dir = tempfile::tempdir().unwrap();
-    let node = Node::start(dir.path(), [command_type("sh", "sh")]).await;
+    let home = Home::new();
+    let node = home.node().await;
     let first = node.sh(UNTIL_GO).await;
     running(&first).await;
     let mut units = Vec::new();
@@ -107,8 +101,8 @@ async fn a_parent_of_keepers_killed_in_a_burst_loses_no_unit_and_doubles_none() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_keeper_fails_its_own_unit_and_takes_the_job_along() {
-    let dir = tempfile::tempdir().unwrap();
-    let node = Node::start(dir.path(), [command_type("sh", "sh")]).await;
+    let home = Home::new();
+    let node = home.node().await;
     let other = node.sh(UNTIL_GO).await;
     let unit = node.sh("trap \"\" INT; sleep 60 & echo $!; setsid sleep 60 & echo $!; wait").await;
     let job = running(&unit).await;
@@ -125,9 +119,8 @@ async fn a_killed_keeper_fails_its_own_unit_and_takes_the_job_along() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_keeper_killed_without_a_daemon_is_missed_by_the_next() {
-    let dir = tempfile::tempdir().unwrap();
-    let types = || [command_type("sh", "sh")];
-    let node = Node::start(dir.path(), types()).await;
+    let home = Home::new();
+    let node = home.node().await;
     let unit = node.sh("sleep 60 & echo $!; wait").await;
     let job = running(&unit).await;
     let left: i32 = lines(&unit, 1).await[0].parse().unwrap();
@@ -137,7 +130,7 @@ async fn a_keeper_killed_without_a_daemon_is_missed_by_the_next() {
     gone(keeper).await;
     assert!(is_alive(job));
 
-    let node = Node::start(dir.path(), types()).await;
+    let node = home.node().await;
     let status = end(&node.unit(&unit)).await;
     assert_eq!((status.state, status.detail.as_str()), (State::Failed, "Runner is gone"));
     assert!(!is_alive(job) && !is_alive(left));
@@ -146,9 +139,8 @@ async fn a_keeper_killed_without_a_daemon_is_missed_by_the_next() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_restart_of_the_machine_the_runner_is_gone_and_strangers_are_left_alone() {
-    let dir = tempfile::tempdir().unwrap();
-    let types = || [command_type("sh", "sh")];
-    let node = Node::start(dir.path(), types()).await;
+    let home = Home::new();
+    let node = home.node().await;
     let unit = node.sh("exec sleep 60").await;
     let (job, keeper) = (running(&unit).await, keeper(&unit));
     node.crash().await;
@@ -158,7 +150,7 @@ async fn after_a_restart_of_the_machine_the_runner_is_gone_and_strangers_are_lef
     let text = fs::read_to_string(&record).unwrap().replace(boot.trim(), "00000000-0000-0000-0000-000000000000");
     fs::write(&record, text).unwrap();
 
-    let node = Node::start(dir.path(), types()).await;
+    let node = home.node().await;
     let next = node.unit(&unit);
     assert_eq!(end(&next).await.detail, "Runner is gone");
     assert!(is_alive(job) && is_alive(keeper));
@@ -171,9 +163,8 @@ async fn after_a_restart_of_the_machine_the_runner_is_gone_and_strangers_are_lef
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stranger_that_has_the_keepers_number_is_not_touched() {
-    let dir = tempfile::tempdir().unwrap();
-    let types = || [command_type("sh", "sh")];
-    let node = Node::start(dir.path(), types()).await;
+    let home = Home::new();
+    let node = home.node().await;
     let unit = node.sh(UNTIL_GO).await;
     let (job, keeper) = (running(&unit).await, keeper(&unit));
     node.crash().await;
@@ -189,7 +180,7 @@ async fn a_stranger_that_has_the_keepers_number_is_not_touched() {
     let text = text.replace(&format!("\"pid\":{job},"), &format!("\"pid\":{pid},"));
     fs::write(&record, text).unwrap();
 
-    let node = Node::start(dir.path(), types()).await;
+    let node = home.node().await;
     let next = node.unit(&unit);
     assert_eq!(end(&next).await.detail, "Runner is gone");
     next.cancel().await;
@@ -202,12 +193,11 @@ async fn a_stranger_that_has_the_keepers_number_is_not_touched() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_unit_whose_start_was_not_ordered_is_pending_at_restart() {
-    let dir = tempfile::tempdir().unwrap();
-    let types = || [command_type("sh", "sh")];
-    let node = Node::start(dir.path(), types()).await;
+    let home = Home::new();
+    let node = home.node().await;
     let unit = node.make("sh", &[("params", "-c true")], b"").await;
     node.crash().await;
-    let node = Node::start(dir.path(), types()).await;
+    let node = home.node().await;
     assert_eq!(end(&node.unit(&unit)).await.detail, "Pending at restart");
     node.crash().await;
 }
@@ -225,14 +215,13 @@ fn reset(unit: &worknode_daemon::work::unit::UnitHandle) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_unit_whose_keeper_came_before_the_crash_goes_on() {
-    let dir = tempfile::tempdir().unwrap();
-    let types = || [command_type("sh", "sh")];
-    let node = Node::start(dir.path(), types()).await;
+    let home = Home::new();
+    let node = home.node().await;
     let unit = node.sh(UNTIL_GO).await;
     let job = running(&unit).await;
     node.crash().await;
     reset(&unit);
-    let node = Node::start(dir.path(), types()).await;
+    let node = home.node().await;
     let next = node.unit(&unit);
     assert_eq!(running(&next).await, job);
     go(&next);
@@ -242,9 +231,8 @@ async fn a_unit_whose_keeper_came_before_the_crash_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_ordered_start_may_come_a_little_late_but_not_never() {
-    let dir = tempfile::tempdir().unwrap();
-    let types = || [command_type("sh", "sh")];
-    let node = Node::start(dir.path(), types()).await;
+    let home = Home::new();
+    let node = home.node().await;
     let (late, never) = (node.sh(UNTIL_GO).await, node.sh("true").await);
     running(&late).await;
     end(&never).await;
@@ -256,7 +244,7 @@ async fn an_ordered_start_may_come_a_little_late_but_not_never() {
     reset(&late);
     reset(&never);
 
-    let node = Node::start(dir.path(), types()).await;
+    let node = home.node().await;
     assert_eq!(node.unit(&late).status().state, State::Pending);
     // The claim, made as a keeper makes it: with the lock held.
     late.dir()
@@ -275,9 +263,8 @@ async fn an_ordered_start_may_come_a_little_late_but_not_never() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_end_that_only_the_keeper_wrote_down_counts() {
-    let dir = tempfile::tempdir().unwrap();
-    let types = || [command_type("sh", "sh")];
-    let node = Node::start(dir.path(), types()).await;
+    let home = Home::new();
+    let node = home.node().await;
     let unit = node.sh("exit 8").await;
     end(&unit).await;
     node.crash().await;
@@ -285,16 +272,15 @@ async fn an_end_that_only_the_keeper_wrote_down_counts() {
     let status = unit.dir().read_status().unwrap();
     let running = Status { state: State::Running, detail: "Running: PID 1".to_owned(), ..status };
     unit.dir().write_status(&running).unwrap();
-    let node = Node::start(dir.path(), types()).await;
+    let node = home.node().await;
     assert_eq!(end(&node.unit(&unit)).await.detail, "exit status 8");
     node.crash().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_daemon_the_keeper_says_that_the_job_runs() {
-    let dir = tempfile::tempdir().unwrap();
-    let types = || [command_type("sh", "sh")];
-    let node = Node::start(dir.path(), types()).await;
+    let home = Home::new();
+    let node = home.node().await;
     let unit = node.sh(UNTIL_GO).await;
     node.crash().await;
     let deadline = tokio::time::Instant::now() + SOON;
@@ -306,20 +292,19 @@ async fn without_a_daemon_the_keeper_says_that_the_job_runs() {
     assert!(status.detail.starts_with("Running: PID "));
     assert!(status.extra_data["Pid"].as_i64().unwrap() > 0);
     go(&unit);
-    let node = Node::start(dir.path(), types()).await;
+    let node = home.node().await;
     assert_eq!(end(&node.unit(&unit)).await.detail, "exit status 7");
     node.crash().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_begins_between_two_daemons_is_seen_to_run() {
-    let dir = tempfile::tempdir().unwrap();
-    let types = || [command_type("sh", "sh")];
+    let home = Home::new();
     for _ in 0..10 {
-        let node = Node::start(dir.path(), types()).await;
+        let node = home.node().await;
         let unit = node.sh(UNTIL_GO).await;
         node.crash().await;
-        let node = Node::start(dir.path(), types()).await;
+        let node = home.node().await;
         let next = node.unit(&unit);
         running(&next).await;
         go(&next);
@@ -331,8 +316,8 @@ async fn a_job_that_begins_between_two_daemons_is_seen_to_run() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_job_leaves_running_is_waited_for_by_the_parent_of_keepers() {
-    let dir = tempfile::tempdir().unwrap();
-    let node = Node::start(dir.path(), [command_type("sh", "sh")]).await;
+    let home = Home::new();
+    let node = home.node().await;
     let probe = node.sh(UNTIL_GO).await;
     running(&probe).await;
     let parent = parent_of(keeper(&probe));
@@ -356,8 +341,8 @@ async fn what_a_job_leaves_running_is_waited_for_by_the_parent_of_keepers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_of_the_daemon_is_held_open_by_keepers() {
-    let dir = tempfile::tempdir().unwrap();
-    let node = Node::start(dir.path(), [command_type("sh", "sh")]).await;
+    let home = Home::new();
+    let node = home.node().await;
     let unit = node.sh(UNTIL_GO).await;
     running(&unit).await;
     let keeper = keeper(&unit);
@@ -374,87 +359,5 @@ async fn nothing_of_the_daemon_is_held_open_by_keepers() {
     assert!(!line.contains("begun"), "parameters are not in the process list: {line:?}");
     go(&unit);
     end(&unit).await;
-    node.crash().await;
-}
-
-/// A stand-in for a runner of Go receptor, with its command line and its way of stopping.
-fn receptor_runner(dir: &std::path::Path, script: &str) -> std::process::Child {
-    let stdout = fs::OpenOptions::new().write(true).open(dir.join("stdout")).unwrap();
-    let runner = Command::new("bash")
-        .arg0("receptor")
-        .args([
-            "-c",
-            script,
-            "--node",
-            "id=worker",
-            "--log-level",
-            "info",
-            "--command-runner",
-            "command=sleep",
-            "params=60",
-        ])
-        .arg(format!("unitdir={}", dir.display()))
-        .stdout(stdout)
-        .process_group(0)
-        .spawn()
-        .unwrap();
-    // The kernel lets the parent go on a moment before it shows the command line, by which a runner is known.
-    let deadline = std::time::Instant::now() + SOON;
-    while fs::read(format!("/proc/{}/cmdline", runner.id())).unwrap().is_empty() {
-        assert!(std::time::Instant::now() < deadline, "no command line");
-        std::thread::yield_now();
-    }
-    runner
-}
-
-const SLEEPING: &str =
-    r#"{"State":1,"Detail":"Running: PID 1","StdoutSize":0,"WorkType":"sh","ExtraData":{"Pid":PID,"Params":"60"}}"#;
-
-/// A unit directory as Go receptor leaves it, with its runner alive.
-fn receptor_unit(dir: &std::path::Path, id: &str, script: &str) -> std::process::Child {
-    let dir = dir.join("node").join(id);
-    fs::create_dir_all(&dir).unwrap();
-    for name in ["stdin", "stdout", "status.lock", "status"] {
-        fs::write(dir.join(name), "").unwrap();
-    }
-    let runner = receptor_runner(&dir, script);
-    fs::write(dir.join("status"), SLEEPING.replace("PID", &runner.id().to_string()) + "\n").unwrap();
-    runner
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn jobs_of_go_receptor_are_followed_cancelled_and_missed() {
-    let dir = tempfile::tempdir().unwrap();
-    let final_status = r#"{"State":3,"Detail":"exit status 4","StdoutSize":0,"WorkType":"sh","ExtraData":null}"#;
-    let ending = format!(
-        "d=${{!#}}; d=${{d#unitdir=}}; while [ ! -e $d/go ]; do sleep 0.01; done; \
-         exec 9>$d/status.lock; flock 9; echo '{final_status}' >$d/status"
-    );
-    let mut ends = receptor_unit(dir.path(), "ENDS0001", &ending);
-    // Its job is its child and gets the interrupt from it.
-    let stopping = "sleep 60 & job=$!; setsid sleep 60 & trap 'kill -2 $job; exit 255' INT; echo $job; wait";
-    let mut stops = receptor_unit(dir.path(), "STOP0001", stopping);
-    let mut dies = receptor_unit(dir.path(), "DIES0001", "sleep 60 & echo $!; wait");
-
-    let node = Node::start(dir.path(), [command_type("sh", "sh")]).await;
-    let unit = |id: &str| node.units.get(id).unwrap();
-    assert_eq!(unit("ENDS0001").status().state, State::Running);
-    go(&unit("ENDS0001"));
-    // The daemon waits for orphans that became its children, so these may have been waited for already.
-    let _ = ends.wait();
-    assert_eq!(end(&unit("ENDS0001")).await.detail, "exit status 4");
-
-    let job: i32 = lines(&unit("STOP0001"), 1).await[0].parse().unwrap();
-    tokio::time::timeout(Duration::from_secs(8), unit("STOP0001").cancel()).await.unwrap();
-    let _ = stops.wait();
-    assert!(!is_alive(job));
-    assert_eq!(disk(&unit("STOP0001")).0, 4);
-
-    let job: i32 = lines(&unit("DIES0001"), 1).await[0].parse().unwrap();
-    dies.kill().unwrap();
-    let _ = dies.wait();
-    assert_eq!(end(&unit("DIES0001")).await.detail, "Runner is gone");
-    gone(job).await;
-    until(&unit("DIES0001"), |status| status.extra_data.is_null()).await;
     node.crash().await;
 }
