@@ -32,6 +32,7 @@ use crate::{
     tls::{self, TlsError},
     work::{
         file_events::FileEvents,
+        orphans,
         units::{Units, WorkKinds},
     },
 };
@@ -124,7 +125,8 @@ impl Node {
             admission: Admission::new(config.limits.connections),
             limits: config.limits,
         };
-        let helpers = vec![keepers, file_events];
+        let orphans = tokio::spawn(orphans::watch(context.units.clone(), stop_helpers.clone()));
+        let helpers = vec![keepers, file_events, orphans];
         let service_manager = ServiceManager::find(std::env::var_os(service_manager::VARIABLE))?;
         Ok(Self { context: Arc::new(context), sources, sockets, service_manager, helpers, stop_helpers })
     }

@@ -94,6 +94,15 @@ impl Cluster {
         self.wait_for_pods_of(node, |pods| pods.iter().all(phase))
     }
 
+    /// Waits until this pod of the node is gone.
+    ///
+    /// # Errors
+    /// Fails with the pods at the deadline.
+    pub fn wait_without_pod(&self, node: &str, name: &str) -> Result<()> {
+        let is = |pod: &Value| pod.pointer("/metadata/name").and_then(Value::as_str) == Some(name);
+        self.wait_for_pods_of(node, |pods| !pods.iter().any(is))
+    }
+
     fn wait_for_pods_of(&self, node: &str, wanted: impl Fn(&[Value]) -> bool) -> Result<()> {
         let deadline = Deadline::after(PATIENCE);
         loop {

@@ -13,7 +13,7 @@ use clap::{Args, ColorChoice, Parser, Subcommand};
 
 pub(crate) use self::generate::generated;
 pub(crate) use self::work::{
-    ListArgs, LogsArgs, ReleaseArgs, SubmitArgs, UnitArgs, UnitsArgs, Via, WaitArgs, WorkVerb,
+    ListArgs, LogsArgs, PruneArgs, ReleaseArgs, SubmitArgs, UnitArgs, UnitsArgs, Via, WaitArgs, WorkVerb,
 };
 use crate::exit::EXIT_CODES;
 

@@ -34,6 +34,11 @@ pub(crate) enum WorkVerb {
 
     /// Release (delete) units with all that they have written
     Release(ReleaseArgs),
+
+    /// Release all units that have ended, or delete what no unit owns in the cluster
+    ///
+    /// Ends with 1 if something could not be pruned.
+    Prune(PruneArgs),
 }
 
 /// Another node to do the work verb on.
@@ -208,6 +213,29 @@ pub(crate) struct ReleaseArgs {
     /// All units
     #[arg(long)]
     pub(crate) all: bool,
+
+    #[command(flatten)]
+    pub(crate) via: Via,
+}
+
+/// `work prune`
+#[derive(Debug, Args)]
+pub(crate) struct PruneArgs {
+    /// Delete the node's objects in clusters that belong to no unit; no unit is touched
+    #[arg(long, conflicts_with_all = ["older", "state"])]
+    pub(crate) cluster: bool,
+
+    /// Only units that ended so long ago: 90s, 1h30m
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) older: Option<GoDuration>,
+
+    /// Only units in this state
+    #[arg(long, ignore_case = true, value_parser = ["Succeeded", "Failed", "Canceled"])]
+    pub(crate) state: Option<String>,
+
+    /// Only show what would go
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 
     #[command(flatten)]
     pub(crate) via: Via,

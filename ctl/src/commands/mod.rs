@@ -4,6 +4,7 @@ mod bridge;
 mod follow;
 mod list;
 mod node;
+mod prune;
 mod results;
 mod status;
 mod submit;
@@ -59,6 +60,7 @@ pub(crate) fn run(job: Job, printer: &mut Printer) -> Result<Exit, Failure> {
         Action::Wait(wait) => wait::run(node, &wait, printer),
         Action::Cancel(which) => units::cancel(node, which, printer),
         Action::Release { units, force } => units::release(node, units, force, printer),
+        Action::Prune(wanted) => prune::run(node, wanted, printer),
         Action::NoUnits => {
             printer.warning("No unit IDs supplied: Not doing anything");
             Ok(Exit::Done)

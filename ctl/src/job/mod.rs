@@ -5,10 +5,11 @@ mod target;
 
 use std::time::Duration;
 
+use worknode_protocol::control::Prune;
 use worknode_protocol::unit::State;
 
 pub(crate) use self::submit::{Payload, SubmitJob};
-use crate::cli::{Cli, ListArgs, LogsArgs, ReleaseArgs, UnitArgs, UnitsArgs, Verb, Via, WaitArgs, WorkVerb};
+use crate::cli::{Cli, ListArgs, LogsArgs, PruneArgs, ReleaseArgs, UnitArgs, UnitsArgs, Verb, Via, WaitArgs, WorkVerb};
 use crate::connect::{Hop, Target};
 use crate::environment::Environment;
 use crate::failure::Failure;
@@ -63,6 +64,7 @@ pub(crate) enum Action {
         units: Units,
         force: bool,
     },
+    Prune(Prune),
     /// Nothing but a warning that no unit was named.
     NoUnits,
 }
@@ -158,6 +160,9 @@ fn resolve_work(verb: WorkVerb) -> Result<(Option<Hop>, Action), Failure> {
             let release = |units| Action::Release { units, force };
             (hop(&via), units(unit_ids, all).map_or(Action::NoUnits, release))
         }
+        WorkVerb::Prune(PruneArgs { cluster, older, state, dry_run, via }) => {
+            (hop(&via), Action::Prune(Prune { cluster, dry_run, older, state: state_named(state), signature: None }))
+        }
         WorkVerb::Submit(_) => return Err(Failure::Usage("a submit has no node to go on to".to_owned())),
     })
 }
@@ -168,9 +173,12 @@ fn resolve_list(args: ListArgs) -> ListJob {
         (_, true) => ListForm::Table,
         _ => ListForm::Json,
     };
+    ListJob { unit: given(args.unit_id), state: state_named(args.state), work_type: args.worktype, form }
+}
+
+fn state_named(name: Option<String>) -> Option<State> {
     let states = [State::Pending, State::Running, State::Succeeded, State::Failed, State::Canceled];
-    let state = args.state.and_then(|name| states.into_iter().find(|state| state.name().eq_ignore_ascii_case(&name)));
-    ListJob { unit: given(args.unit_id), state, work_type: args.worktype, form }
+    name.and_then(|name| states.into_iter().find(|state| state.name().eq_ignore_ascii_case(&name)))
 }
 
 /// With `--all` the named ones count for nothing, as with the original.

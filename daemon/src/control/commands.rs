@@ -12,7 +12,7 @@ use worknode_protocol::{
     json,
 };
 
-use super::{Context, status, stream::Carrier, takeover::Takeover};
+use super::{Context, prune, status, stream::Carrier, takeover::Takeover};
 use crate::{
     runner::WorkKind,
     work::{unit::UnitHandle, units::CreateError},
@@ -101,6 +101,7 @@ async fn work(request: WorkRequest, carrier: Carrier, context: &Arc<Context>) ->
         WorkRequest::ForceRelease(order) => {
             Next::Answer(release(&order, true, carrier, context).await.unwrap_or_else(refused))
         }
+        WorkRequest::Prune(wanted) => Next::Answer(prune::run(&wanted, carrier, context).await.unwrap_or_else(refused)),
         WorkRequest::Results(wanted) => match results(wanted, carrier, context) {
             Ok(takeover) => Next::TakeOver(takeover),
             Err(fault) => Next::Answer(refused(fault)),
@@ -133,7 +134,11 @@ fn find_signed(
 }
 
 /// Without `work-verification`, which comes with remote work, there is no key to check a signature with.
-fn check_signature(demanded: bool, signature: Option<&Token>, carrier: Carrier) -> Result<(), SignatureError> {
+pub(super) fn check_signature(
+    demanded: bool,
+    signature: Option<&Token>,
+    carrier: Carrier,
+) -> Result<(), SignatureError> {
     match (demanded, carrier, signature) {
         (false, _, Some(_)) => Err(SignatureError::NotExpected),
         (false, _, None) | (true, Carrier::Unix, _) => Ok(()),

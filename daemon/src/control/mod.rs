@@ -5,6 +5,7 @@
 
 pub mod commands;
 pub mod listener;
+mod prune;
 pub mod reload;
 pub mod session;
 pub mod spool;

@@ -51,6 +51,59 @@ pub trait WorkKind: Send + Sync + 'static {
     /// # Errors
     /// The fault that stood in the way; the caller tries again later.
     fn discard<'a>(&'a self, found: &'a Found) -> BoxFuture<'a, Result<(), DiscardError>>;
+
+    /// True if objects of this type that belong to no unit are to be deleted, not only reported.
+    fn prunes(&self) -> bool {
+        false
+    }
+
+    /// What is marked as this node's outside this machine, whichever unit and work type it belongs to.
+    ///
+    /// # Errors
+    /// Why it could not be found out.
+    fn objects(&self) -> BoxFuture<'_, Result<Vec<Object>, DiscardError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// Deletes one of [`WorkKind::objects`]. One that is gone counts as deleted.
+    ///
+    /// # Errors
+    /// The fault that stood in the way.
+    fn remove<'a>(&'a self, _object: &'a Object) -> BoxFuture<'a, Result<(), DiscardError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Something outside this machine that is marked as this node's. `Display` is for logs: `pods/NAME in NAMESPACE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Its resource: `pods`.
+    pub kind: &'static str,
+    /// Where it is.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// The unit that it says to belong to: as it was found, and possibly no unit's id at all.
+    pub unit: String,
+    /// It says to belong to the work type that found it.
+    pub own: bool,
+    /// It is there on purpose: of a unit that has ended, and of a type that keeps such objects.
+    pub kept: bool,
+}
+
+impl Object {
+    /// `pods/NAME`
+    pub fn path(&self) -> String {
+        format!("{}/{}", self.kind, self.name)
+    }
+}
+
+impl std::fmt::Display for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{} in {}", self.kind, self.name, self.namespace)
+    }
 }
 
 /// A checked submission: nothing exists for it yet.

@@ -166,6 +166,17 @@ impl Units {
         self.table().get(&id).cloned()
     }
 
+    /// True if there is a unit of this id, be it one that could not be read, or is about to go.
+    pub async fn has(&self, id: &str) -> bool {
+        let Ok(id) = id.parse::<UnitId>() else { return false };
+        if self.table().contains_key(&id) {
+            return true;
+        }
+        let dir = UnitDir::at(self.node_dir.join(id.as_str()));
+        // What cannot be known is taken for a unit: it is not deleted.
+        tokio::task::spawn_blocking(move || dir.path().try_exists().unwrap_or(true)).await.unwrap_or(true)
+    }
+
     /// All units, in no order.
     pub fn all(&self) -> Vec<UnitHandle> {
         self.table().values().cloned().collect()

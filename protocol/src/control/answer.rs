@@ -195,6 +195,26 @@ impl ReleaseAnswer {
     }
 }
 
+/// Answer to `work prune` (work-types 5). What was only looked at for a dry run is told in the same way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PruneAnswer {
+    /// Units that were released.
+    pub units: Vec<UnitId>,
+    /// Objects that were deleted: `pods/NAME`.
+    pub objects: Vec<String>,
+    /// What could not be done: `fdHK6b5O: words`, `pods/NAME: words`, or `work type T: words` where a cluster could not be
+    /// asked. Left out if there is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<String>,
+}
+
+impl PruneAnswer {
+    /// The answer as one line.
+    pub fn to_line(&self) -> String {
+        json::to_line(self)
+    }
+}
+
 /// Clients print the first entry of this object, so it has only one.
 fn one_entry(outcome: &str, unit: &UnitId) -> String {
     json::to_line(&BTreeMap::from([(outcome, unit)]))
@@ -309,6 +329,19 @@ mod tests {
         ] {
             assert_eq!(ReloadAnswer(Err(error)).to_line(), format!("{line}\n"));
         }
+    }
+
+    /// work-types 5
+    #[test]
+    fn prune() {
+        assert_eq!(PruneAnswer::default().to_line(), "{\"units\":[],\"objects\":[]}\n");
+        let answer = PruneAnswer {
+            units: vec![unit()],
+            objects: vec!["pods/a".to_owned()],
+            failed: vec!["pods/b: forbidden".to_owned()],
+        };
+        let line = r#"{"units":["fdHK6b5O"],"objects":["pods/a"],"failed":["pods/b: forbidden"]}"#;
+        assert_eq!(answer.to_line(), format!("{line}\n"));
     }
 
     /// control-protocol 3.7 to 3.9

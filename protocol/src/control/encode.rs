@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{Request, Results, Submit, UnitCommand, WorkRequest};
+use super::{Prune, Request, Results, Submit, UnitCommand, WorkRequest};
 use crate::json;
 
 impl Request {
@@ -75,6 +75,7 @@ impl WorkRequest {
                 Some(format!("results {} {start}", word(unit)?))
             }
             Self::Results(_) => None,
+            Self::Prune(prune) => prune.string_form(),
         }
     }
 
@@ -89,6 +90,7 @@ impl WorkRequest {
         };
         match self {
             Self::Submit(submit) => return submit.json_form(),
+            Self::Prune(prune) => return prune.json_form(),
             Self::List { unit: Some(unit) } => about("list", unit, &None),
             Self::List { unit: None } => {
                 line.insert("subcommand", "list".into());
@@ -105,6 +107,35 @@ impl WorkRequest {
                 }
             }
         }
+        json::to_string(&line)
+    }
+}
+
+impl Prune {
+    fn string_form(&self) -> Option<String> {
+        self.signature.is_none().then_some(())?;
+        let mut words = "prune".to_owned();
+        words.push_str(if self.cluster { " cluster" } else { "" });
+        words.push_str(if self.dry_run { " dryrun" } else { "" });
+        if let Some(older) = &self.older {
+            words.push_str(&format!(" older={older}"));
+        }
+        if let Some(state) = self.state {
+            words.push_str(&format!(" state={}", state.name()));
+        }
+        Some(words)
+    }
+
+    fn json_form(&self) -> String {
+        let mut line = BTreeMap::from([
+            ("command", "work".into()),
+            ("subcommand", "prune".into()),
+            ("cluster", serde_json::Value::from(self.cluster)),
+            ("dryrun", self.dry_run.into()),
+        ]);
+        line.extend(self.older.as_ref().map(|older| ("older", older.to_string().into())));
+        line.extend(self.state.map(|state| ("state", state.name().into())));
+        line.extend(self.signature.as_ref().map(|token| ("signature", token.as_str().into())));
         json::to_string(&line)
     }
 }
@@ -146,6 +177,8 @@ mod tests {
 
     use super::super::{Params, Parsed, Token, parse};
     use super::*;
+    use crate::duration::GoDuration;
+    use crate::unit::State;
 
     fn command(unit: &str) -> UnitCommand {
         UnitCommand { unit: unit.to_owned(), signature: None }
@@ -243,6 +276,20 @@ mod tests {
         )
     }
 
+    fn any_prune() -> impl Strategy<Value = Prune> {
+        let state = prop::sample::select(vec![State::Succeeded, State::Failed, State::Canceled]);
+        let older = prop::option::of(any::<i64>().prop_map(GoDuration::from_nanos));
+        (any::<bool>(), any::<bool>(), older, prop::option::of(state), any_token()).prop_map(
+            |(cluster, dry_run, older, state, signature)| Prune {
+                cluster,
+                dry_run,
+                older: older.filter(|_| !cluster),
+                state: state.filter(|_| !cluster),
+                signature,
+            },
+        )
+    }
+
     fn any_request() -> impl Strategy<Value = Request> {
         let work = prop_oneof![
             any_submit().prop_map(WorkRequest::Submit),
@@ -254,6 +301,7 @@ mod tests {
             (any_text(), any::<i64>(), any_token(), any_name()).prop_map(|(unit, start, signature, stream)| {
                 WorkRequest::Results(Results { unit, start, signature, stream })
             }),
+            any_prune().prop_map(WorkRequest::Prune),
         ];
         prop_oneof![
             any_text().prop_map(|target| Request::Ping { target }),

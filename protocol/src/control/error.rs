@@ -62,6 +62,17 @@ pub enum RequestError {
     NoUnitId(&'static str),
     #[error("work {0} does not take parameters after the unit ID")]
     TooManyUnitParameters(&'static str),
+    /// work-types 5
+    #[error("work prune does not take the parameter {0}")]
+    PruneParameter(String),
+    #[error("error setting value for older: {0}")]
+    PruneOlder(DurationError),
+    #[error("error setting value for state: {} is not one of Pending, Running, Succeeded, Failed, Canceled", quote(.0))]
+    PruneState(String),
+    #[error("older and state are for units, and with cluster no unit is pruned")]
+    PruneClusterOnly,
+    #[error("field {0} must be a boolean")]
+    FieldBoolean(&'static str),
     #[error("work results only takes a unit ID and optional start position")]
     TooManyResultsParameters,
     #[error("error converting start position to integer: {0}")]

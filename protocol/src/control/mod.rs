@@ -17,8 +17,8 @@ mod parse;
 mod request;
 
 pub use answer::{
-    CONNECTING, CancelAnswer, PingAnswer, ReleaseAnswer, ReloadAnswer, SubmitAnswer, TracerouteAnswer, UnitListAnswer,
-    banner, created, error_line, streaming,
+    CONNECTING, CancelAnswer, PingAnswer, PruneAnswer, ReleaseAnswer, ReloadAnswer, SubmitAnswer, TracerouteAnswer,
+    UnitListAnswer, banner, created, error_line, streaming,
 };
 pub use error::{
     ConnectError, ParamError, PingProblem, ReloadError, RemoteError, RequestError, SessionError, SignatureError,
@@ -27,4 +27,4 @@ pub use error::{
 pub use limits::{DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_LINE_BYTES, Limits};
 pub use node_status::{Advertisement, ConnectionCost, NodeStatus, WorkCommand};
 pub use parse::{Parsed, Refusal, parse};
-pub use request::{Params, Request, Results, Submit, Token, UnitCommand, WorkRequest, is_secret_name};
+pub use request::{Params, Prune, Request, Results, Submit, Token, UnitCommand, WorkRequest, is_secret_name};

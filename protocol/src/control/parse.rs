@@ -1,8 +1,10 @@
 use serde_json::{Map, Value};
 
 use super::error::IntegerError;
-use super::{Request, RequestError, Results, Submit, Token, UnitCommand, WorkRequest, error_line};
+use super::{Prune, Request, RequestError, Results, Submit, Token, UnitCommand, WorkRequest, error_line};
+use crate::duration::GoDuration;
 use crate::json;
+use crate::unit::State;
 
 /// What a command line turned out to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,6 +97,7 @@ fn string_work(rest: &str) -> Result<WorkRequest, RequestError> {
             Ok(WorkRequest::List { unit: arguments.and_then(|words| words.split(' ').next()).map(str::to_owned) })
         }
         Subcommand::Results => string_results(arguments),
+        Subcommand::Prune => string_prune(arguments),
         Subcommand::Unit(name, request) => {
             let unit = arguments.ok_or(RequestError::NoUnitId(name))?;
             if unit.contains(' ') {
@@ -127,6 +130,58 @@ fn string_results(arguments: Option<&str>) -> Result<WorkRequest, RequestError> 
     }
     let start = start.map_or(Ok(0), parse_integer).map_err(RequestError::StartPosition)?;
     Ok(WorkRequest::Results(Results { unit, start, ..Results::default() }))
+}
+
+/// `[cluster] [dryrun] [older=DURATION] [state=STATE]`, in any order.
+fn string_prune(arguments: Option<&str>) -> Result<WorkRequest, RequestError> {
+    let mut prune = Prune::default();
+    for word in arguments.unwrap_or_default().split(' ').filter(|word| !word.is_empty()) {
+        match word.split_once('=').unwrap_or((word, "")) {
+            ("cluster", "") => prune.cluster = true,
+            ("dryrun", "") => prune.dry_run = true,
+            ("older", duration) => prune.older = Some(older(duration)?),
+            ("state", name) => prune.state = Some(state(name)?),
+            _ => return Err(RequestError::PruneParameter(word.to_owned())),
+        }
+    }
+    checked(prune)
+}
+
+fn json_prune(fields: &Map<String, Value>) -> Result<WorkRequest, RequestError> {
+    let flag = |name| match fields.get(name) {
+        None => Ok(false),
+        Some(Value::Bool(flag)) => Ok(*flag),
+        Some(_) => Err(RequestError::FieldBoolean(name)),
+    };
+    let word = |name| match fields.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str())),
+        Some(_) => Err(RequestError::FieldType(name)),
+    };
+    checked(Prune {
+        cluster: flag("cluster")?,
+        dry_run: flag("dryrun")?,
+        older: word("older")?.map(older).transpose()?,
+        state: word("state")?.map(state).transpose()?,
+        signature: signature(fields),
+    })
+}
+
+fn checked(prune: Prune) -> Result<WorkRequest, RequestError> {
+    if prune.cluster && (prune.older.is_some() || prune.state.is_some()) {
+        return Err(RequestError::PruneClusterOnly);
+    }
+    Ok(WorkRequest::Prune(prune))
+}
+
+fn older(text: &str) -> Result<GoDuration, RequestError> {
+    text.parse().map_err(RequestError::PruneOlder)
+}
+
+fn state(name: &str) -> Result<State, RequestError> {
+    const STATES: [State; 5] = [State::Pending, State::Running, State::Succeeded, State::Failed, State::Canceled];
+    let state = STATES.into_iter().find(|state| state.name().eq_ignore_ascii_case(name));
+    state.ok_or_else(|| RequestError::PruneState(name.to_owned()))
 }
 
 fn json_form(line: &[u8]) -> Result<Request, Refusal> {
@@ -191,6 +246,7 @@ fn json_work(fields: &Map<String, Value>) -> Result<WorkRequest, RequestError> {
             let stream = fields.get("stream").and_then(Value::as_str).and_then(given);
             Ok(WorkRequest::Results(Results { unit, start, signature: signature(fields), stream }))
         }
+        Subcommand::Prune => json_prune(fields),
         Subcommand::Unit(_, request) => {
             Ok(request(UnitCommand { unit: work_text(fields, "unitid")?, signature: signature(fields) }))
         }
@@ -308,6 +364,7 @@ enum Subcommand {
     Submit,
     List,
     Results,
+    Prune,
     /// A command about one unit: its name for errors, and the request it makes.
     Unit(&'static str, fn(UnitCommand) -> WorkRequest),
 }
@@ -318,6 +375,7 @@ impl Subcommand {
             "submit" => Self::Submit,
             "list" => Self::List,
             "results" => Self::Results,
+            "prune" => Self::Prune,
             "status" => Self::Unit("status", WorkRequest::Status),
             "cancel" => Self::Unit("cancel", WorkRequest::Cancel),
             "release" => Self::Unit("release", WorkRequest::Release),

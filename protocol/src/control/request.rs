@@ -3,6 +3,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::duration::GoDuration;
+use crate::unit::State;
+
 /// A command line understood as a whole. What it names need not exist: identifiers are as they were given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -56,6 +59,8 @@ pub enum WorkRequest {
     ForceRelease(UnitCommand),
     /// `work results ID [START]`
     Results(Results),
+    /// `work prune`
+    Prune(Prune),
 }
 
 /// What a submit asks for (control-protocol 3.7).
@@ -83,6 +88,22 @@ pub struct UnitCommand {
     /// The identifier as given; possibly of no unit, possibly of a form that no unit has.
     pub unit: String,
     /// Token that proves the right to the command. Never looked at for `work status`.
+    pub signature: Option<Token>,
+}
+
+/// What `work prune` asks for: to release units that have ended, or to delete objects in clusters that belong to no unit
+/// (work-types 5).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prune {
+    /// Objects in clusters; no unit is touched then.
+    pub cluster: bool,
+    /// Only say what would go.
+    pub dry_run: bool,
+    /// Only units that ended so long ago, or longer.
+    pub older: Option<GoDuration>,
+    /// Only units in this state.
+    pub state: Option<State>,
+    /// Token that proves the right to release.
     pub signature: Option<Token>,
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::indexing_slicing, reason = "a missing member fails the test, as it should")]
 
 mod ends;
+mod orphans;
 mod outputs;
 mod survival;
 mod world;

@@ -53,15 +53,15 @@ pub(crate) async fn remove(
 }
 
 /// A pod to be deleted.
-struct Target<'a> {
-    namespace: &'a str,
-    name: &'a str,
+pub(crate) struct Target<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) name: &'a str,
     /// Empty if it is not known, for receptor's units; then whoever has the name goes.
-    uid: &'a str,
+    pub(crate) uid: &'a str,
 }
 
 /// Asks the API server to delete the pod. One that is gone, or whose name another pod has by now, counts as deleted.
-async fn delete(api: &Api, pod: &Target<'_>, grace: Option<Duration>) -> Result<(), ApiError> {
+pub(crate) async fn delete(api: &Api, pod: &Target<'_>, grace: Option<Duration>) -> Result<(), ApiError> {
     // Fields that are `null` count as not given.
     let options = json!({
         "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background",

@@ -338,6 +338,9 @@ pub(crate) fn request(method: Method, path: &str, body: Bytes) -> Result<Request
     request.body(body).map_err(|fault| ApiError::Malformed(fault.to_string()))
 }
 
+/// The path of the pods of all namespaces.
+pub(crate) const ALL_PODS: &str = "/api/v1/pods";
+
 /// The path of the pods of a namespace.
 pub(crate) fn pods_path(namespace: &str) -> String {
     format!("/api/v1/namespaces/{}/pods", encode(namespace))

@@ -9,7 +9,7 @@
 //! | [`attach`] | stdin on its way into the container |
 //! | [`stamp`], [`resume`], [`logs`], [`output`] | the container's log on its way into `stdout` (`resume` is pure) |
 //! | [`record`] | `worknode.json`: each step on disk before it is taken |
-//! | [`cleanup`] | no pod outlives its unit |
+//! | [`cleanup`], [`orphans`] | no pod outlives its unit |
 //! | [`life`], [`follow`] | one unit from its start to its end, out of these parts |
 //!
 //! Types of kube stay in here.
@@ -24,6 +24,7 @@ mod life;
 mod limiter;
 mod logs;
 mod names;
+mod orphans;
 mod outcome;
 mod output;
 mod plan;
@@ -57,7 +58,7 @@ use self::{
     record::{Journal, Record, Step},
     retry::Patience,
 };
-use super::{BoxFuture, DiscardError, Found, Params, Plan, PlanError, Recovery, WorkKind};
+use super::{BoxFuture, DiscardError, Found, Object, Params, Plan, PlanError, Recovery, WorkKind};
 
 /// One configured Kubernetes work type.
 pub struct KubernetesKind {
@@ -151,6 +152,18 @@ impl WorkKind for KubernetesKind {
             }
             record => Recovery::Resume(Box::new(PodRunner::resume(Arc::clone(&self.cluster), order, record))),
         }
+    }
+
+    fn prunes(&self) -> bool {
+        self.cluster.kind.operation.prune_on_start
+    }
+
+    fn objects(&self) -> BoxFuture<'_, Result<Vec<Object>, DiscardError>> {
+        Box::pin(async { self.cluster.objects().await.map_err(|fault| DiscardError(fault.to_string())) })
+    }
+
+    fn remove<'a>(&'a self, object: &'a Object) -> BoxFuture<'a, Result<(), DiscardError>> {
+        Box::pin(async { self.cluster.remove(object).await.map_err(|fault| DiscardError(fault.to_string())) })
     }
 
     fn discard<'a>(&'a self, found: &'a Found) -> BoxFuture<'a, Result<(), DiscardError>> {

@@ -204,6 +204,34 @@ fn work_commands_about_units() {
     ]);
 }
 
+/// work-types 5
+#[test]
+fn work_prune() {
+    let prune = |cluster, dry_run, older: Option<i64>, state| {
+        let older = older.map(|seconds| GoDuration::from_nanos(seconds * 1_000_000_000));
+        WorkRequest::Prune(Prune { cluster, dry_run, older, state, signature: None })
+    };
+    assert_eq!(work("work prune"), prune(false, false, None, None));
+    assert_eq!(work("work prune dryrun cluster"), prune(true, true, None, None));
+    assert_eq!(work("work prune older=1m state=failed"), prune(false, false, Some(60), Some(State::Failed)));
+    assert_eq!(work(r#"{"command":"work","subcommand":"prune"}"#), prune(false, false, None, None));
+    let json =
+        r#"{"command":"work","subcommand":"prune","cluster":false,"dryrun":true,"older":"1m","state":"Canceled"}"#;
+    assert_eq!(work(json), prune(false, true, Some(60), Some(State::Canceled)));
+    refused(&[
+        ("work prune all", "work prune does not take the parameter all"),
+        ("work prune cluster=1", "work prune does not take the parameter cluster=1"),
+        ("work prune older=soon", "error setting value for older: time: invalid duration \"soon\""),
+        (
+            "work prune state=x",
+            "error setting value for state: \"x\" is not one of Pending, Running, Succeeded, Failed, Canceled",
+        ),
+        ("work prune cluster older=1h", "older and state are for units, and with cluster no unit is pruned"),
+        (r#"{"command":"work","subcommand":"prune","cluster":"true"}"#, "field cluster must be a boolean"),
+        (r#"{"command":"work","subcommand":"prune","state":1}"#, "field state must be a string"),
+    ]);
+}
+
 /// control-protocol 3.6 and 3.10
 #[test]
 fn work_results() {

@@ -244,9 +244,10 @@ impl Feed {
     /// Reads all pods. Answers the version to watch from.
     async fn list(&self, api: &Api, selector: &str) -> Result<String, ApiError> {
         self.store().begin_list();
+        let path = client::pods_path(&self.key.namespace);
         let mut list = List::default();
         loop {
-            let page = list.next(api, &self.key.namespace, selector).await?;
+            let page = list.next(api, &path, selector).await?;
             let mut store = self.store();
             page.into_iter().for_each(|pod| store.listed(pod));
             if let Some(version) = list.version() {
@@ -319,9 +320,9 @@ struct PageMetadata {
 }
 
 impl List {
-    /// The next page.
-    pub(crate) async fn next(&mut self, api: &Api, namespace: &str, selector: &str) -> Result<Vec<Pod>, ApiError> {
-        let mut path = format!("{}?{selector}&limit={PAGE}", client::pods_path(namespace));
+    /// The next page of the pods at `path`.
+    pub(crate) async fn next(&mut self, api: &Api, path: &str, selector: &str) -> Result<Vec<Pod>, ApiError> {
+        let mut path = format!("{path}?{selector}&limit={PAGE}");
         if !self.next.is_empty() {
             path.push_str(&format!("&continue={}", client::encode(&self.next)));
         }

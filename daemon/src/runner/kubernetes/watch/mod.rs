@@ -14,9 +14,9 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
-pub(crate) use self::feed::Feeds;
 #[cfg(test)]
 pub(crate) use self::feed::LINGER;
+pub(crate) use self::feed::{Feeds, List, selector};
 use self::{
     feed::{Key, Subscription, Trouble},
     own::OwnWatch,
