@@ -47,13 +47,14 @@ fn one(node: &Node, work: Work, plan: &Plan, told: &Told, starts: &Path, unit: &
     if let Some(seen) = &told.ended {
         ensure!(*seen == whole, "the results had ended early");
     }
-    if work == Work::Pod && plan.payload > 0 && told.ended.is_none() && status.detail.starts_with(CUT) {
+    if work.is_pod() && plan.payload > 0 && told.ended.is_none() && status.detail.starts_with(CUT) {
         ensure!(status.state == State::Failed, "{status}");
         return Ok(());
     }
     let complete = results == whole;
+    let ran = if work == Work::RealPod { !results.is_empty() } else { starts.exists() };
     match status.state {
-        State::Succeeded | State::Failed if starts.exists() => ended_by_itself(&status, work, plan, complete),
+        State::Succeeded | State::Failed if ran => ended_by_itself(&status, work, plan, complete),
         State::Failed => {
             ensure!(!told.started, "the job had been started, but is {status}");
             ensure!(results.is_empty(), "{status}, with output");

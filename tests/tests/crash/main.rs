@@ -16,8 +16,9 @@ use worknode_tests::{Harness, Node, Program};
 
 use plan::Plan;
 
-/// Moments in an ordinary test run.
+/// Moments in an ordinary test run, and where each takes seconds.
 const FEW: u64 = 24;
+const VERY_FEW: u64 = 6;
 
 fn number(variable: &str, default: u64) -> Result<u64> {
     match std::env::var(variable) {
@@ -27,9 +28,9 @@ fn number(variable: &str, default: u64) -> Result<u64> {
 }
 
 /// Crashes one node again and again.
-fn crash(node: &mut Node, work: point::Work) -> Result<()> {
+fn crash(node: &mut Node, work: point::Work, points: u64) -> Result<()> {
     let first = number("WORKNODE_CRASH_SEED", 1)?;
-    for seed in first..first + number("WORKNODE_CRASH_POINTS", FEW)? {
+    for seed in first..first + number("WORKNODE_CRASH_POINTS", points)? {
         let plan = Plan::of(seed);
         point::run(node, work, &plan).with_context(|| format!("{plan:?}\n{}", node.log_tail()))?;
     }
@@ -43,13 +44,23 @@ fn command_units_survive() -> Result<()> {
         _ => Program::worknoded()?,
     };
     let mut node = Harness::of(program)?.command_with_params("sh", "sh").start()?;
-    crash(&mut node, point::Work::Command)
+    crash(&mut node, point::Work::Command, FEW)
 }
 
 #[test]
 fn pods_survive() -> Result<()> {
     let cluster = Cluster::podsim()?;
     let mut node = Harness::new()?.id("crashed").kubernetes("kubeit", &cluster, &json!({})).start()?;
-    crash(&mut node, point::Work::Pod)?;
+    crash(&mut node, point::Work::Pod, FEW)?;
     cluster.wait_without_pods_of("crashed")
+}
+
+#[test]
+fn pods_of_a_real_cluster_survive() -> Result<()> {
+    let Some(cluster) = Cluster::real()? else { return Ok(()) };
+    // What ignores its end, as a container's first process does, is not waited for.
+    let settings = json!({"graceperiod": "1s"});
+    let mut node = Harness::new()?.id("crashed-for-real").kubernetes("kubeit", &cluster, &settings).start()?;
+    crash(&mut node, point::Work::RealPod, VERY_FEW)?;
+    cluster.wait_without_pods_of("crashed-for-real")
 }

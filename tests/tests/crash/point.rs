@@ -19,20 +19,26 @@ pub(crate) enum Work {
     Command,
     /// A `work-kubernetes` type `kubeit` on podsim, whose containers are processes of this machine.
     Pod,
+    /// The same on a real cluster, whose containers cannot be looked at from here.
+    RealPod,
 }
 
 impl Work {
     pub(crate) fn worktype(self) -> &'static str {
         match self {
             Self::Command => "sh",
-            Self::Pod => "kubeit",
+            Self::Pod | Self::RealPod => "kubeit",
         }
+    }
+
+    pub(crate) fn is_pod(self) -> bool {
+        self != Self::Command
     }
 
     /// The words of a unit whose job has ended with this code.
     pub(crate) fn detail(self, exit: i32) -> String {
         match (self, exit) {
-            (Self::Pod, 0) => "Finished".to_owned(),
+            (Self::Pod | Self::RealPod, 0) => "Finished".to_owned(),
             (_, code) => format!("exit status {code}"),
         }
     }
@@ -40,7 +46,7 @@ impl Work {
     fn parameters(self, script: &str) -> Vec<(&'static str, String)> {
         match self {
             Self::Command => vec![("params", format!("-c '{script}'"))],
-            Self::Pod => vec![
+            Self::Pod | Self::RealPod => vec![
                 ("kube_image", "busybox".to_owned()),
                 ("kube_command", "sh -c".to_owned()),
                 ("kube_params", format!("'{script}'")),
@@ -114,7 +120,7 @@ fn work_with_unit(
     told: &mut Told,
     reached: &Sender<Phase>,
 ) -> Result<()> {
-    let parameters = work.parameters(&script(plan, starts));
+    let parameters = work.parameters(&script(work, plan, starts));
     let parameters: Vec<(&str, &str)> = parameters.iter().map(|(key, value)| (*key, value.as_str())).collect();
     let mut session = node.connect()?;
     reached.send(Phase::Asking)?;
@@ -160,14 +166,18 @@ fn work_with_unit(
     Ok(())
 }
 
-/// Writes a line to `starts` (so that a second start would show), copies its payload, writes lines, and ends, or waits to
-/// be canceled.
-fn script(plan: &Plan, starts: &Path) -> String {
+/// Writes a line to `starts` where that can be seen from here (so that a second start would show), copies its payload,
+/// writes lines, and ends, or waits to be canceled.
+fn script(work: Work, plan: &Plan, starts: &Path) -> String {
     let Plan { lines, pause, exit, .. } = plan;
-    let starts = starts.display();
-    let last = if plan.endless() { "exec sleep 1000".to_owned() } else { format!("exit {exit}") };
+    let (first, last) = match work {
+        // The runtime may lose what a container writes just before its end (kubernetes-streams 4.7).
+        Work::RealPod => (String::new(), format!("sleep 1; exit {exit}")),
+        Work::Command | Work::Pod => (format!("echo started >> {}; ", starts.display()), format!("exit {exit}")),
+    };
+    let last = if plan.endless() { "exec sleep 1000".to_owned() } else { last };
     format!(
-        "echo started >> {starts}; cat; i=0; while [ $i -lt {lines} ]; do echo line $i; i=$((i+1)); \
+        "{first}cat; i=0; while [ $i -lt {lines} ]; do echo line $i; i=$((i+1)); \
          [ {pause} = 0 ] || sleep 0.00{pause}; done; {last}"
     )
 }
