@@ -60,8 +60,9 @@ async fn jobs_of_go_receptor_are_followed_cancelled_and_missed() {
          exec 9>$d/status.lock; flock 9; echo '{final_status}' >$d/status"
     );
     let mut ends = receptor_unit(home.path(), "ENDS0001", &ending);
-    // Its job is its child and gets the interrupt from it.
-    let stopping = "sleep 60 & job=$!; setsid sleep 60 & trap 'kill -2 $job; exit 255' INT; echo $job; wait";
+    // Its job is its child and gets the interrupt from it. No `wait`: a signal that comes just before it blocks is not seen.
+    let stopping = "sleep 60 & job=$!; setsid sleep 60 & trap 'kill -2 $job; exit 255' INT; echo $job; \
+                    while :; do sleep 0.01; done";
     let mut stops = receptor_unit(home.path(), "STOP0001", stopping);
     let mut dies = receptor_unit(home.path(), "DIES0001", "sleep 60 & echo $!; wait");
 

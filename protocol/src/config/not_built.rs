@@ -57,7 +57,6 @@ pub const NOT_BUILT: &[Gap] = &[
     // Kubernetes core: work-types 2.2.
     Word(K8S, "streammethod", "tcp"), Word(K8S, "streammethod", "attach"), Word(K8S, "streammethod", "shim"),
     Key(K8S, "shell"), Key(K8S, "script"), Key(K8S, "workingdir"), Key(K8S, "env"), Key(K8S, "envfrom"),
-    Key(K8S, "imageallow"), Key(K8S, "podforbid"),
     // Kubernetes authentication: work-types 2.3.
     Word(K8S, "authmethod", "token"), Word(K8S, "authmethod", "certificate"), Word(K8S, "authmethod", "basic"),
     Word(K8S, "authmethod", "auto"),
@@ -68,7 +67,7 @@ pub const NOT_BUILT: &[Gap] = &[
     Key(K8S, "tlsservername"), Key(K8S, "proxyurl"),
     // The pod's shape: work-types 2.4.
     Key(K8S, "cpulimit"), Key(K8S, "memorylimit"), Key(K8S, "cpurequest"), Key(K8S, "memoryrequest"),
-    Key(K8S, "requestpercent"), Key(K8S, "extraresources"), Key(K8S, "maxcpulimit"), Key(K8S, "maxmemorylimit"),
+    Key(K8S, "requestpercent"), Key(K8S, "extraresources"),
     Key(K8S, "activedeadlineseconds"),
     Key(K8S, "volumeclaims"), Key(K8S, "createclaims"), Key(K8S, "claimpolicy"), Key(K8S, "mounts"),
     Key(K8S, "privileged"), Key(K8S, "runasuser"), Key(K8S, "runasgroup"), Key(K8S, "fsgroup"),

@@ -224,6 +224,18 @@ pub enum ParamError {
     /// A kubeconfig given at run time names a file of the daemon's host; the key of the kubeconfig is told.
     #[error("secret_kube_config: {0} is not allowed")]
     KubeConfigFile(&'static str),
+    /// An image that no pattern of `imageallow` matches.
+    #[error("image {} is not allowed", quote(.0))]
+    ImageNotAllowed(String),
+    /// A pod definition holds what `podforbid` forbids.
+    #[error("secret_kube_pod: {path}: {what} is not allowed")]
+    PodForbidden { path: String, what: &'static str },
+    /// A container that may use more than `maxcpulimit` or `maxmemorylimit`.
+    #[error("secret_kube_pod: {path} exceeds the maximum of {maximum}")]
+    PodLimit { path: String, maximum: String },
+    /// A container without a limit where there is a ceiling.
+    #[error("secret_kube_pod: {path} is missing: the maximum is {maximum}")]
+    PodLimitMissing { path: String, maximum: String },
 }
 
 /// Why a submit is refused (control-protocol 3.7).

@@ -29,6 +29,7 @@ mod outcome;
 mod output;
 mod plan;
 mod pod;
+mod policy;
 mod record;
 mod resume;
 mod retry;

@@ -10,7 +10,7 @@ use worknode_protocol::{
     unit::KubernetesExtra,
 };
 
-use super::{auth, pod::Wanted};
+use super::{auth, pod::Wanted, policy};
 use crate::runner::{Found, Params, PlanError, Secrets};
 
 /// The unit file that holds what `ExtraData` must not (work-types 2.8).
@@ -72,13 +72,15 @@ impl Order {
                 extra.params = join(kind.params.as_deref(), given.params);
             }
         }
-        Ok(Self {
+        let order = Self {
             extra,
             pod: pod.map(Into::into),
             kubeconfig: given.kubeconfig.map(|text| text.to_owned().into()),
             // A timeout of nothing is none: with the original, no time limit.
             pending_timeout: pending_timeout.filter(|limit| !limit.is_zero()),
-        })
+        };
+        policy::check(kind, &order.wanted(), given.pod.is_some())?;
+        Ok(order)
     }
 
     /// The order of a unit found on disk. Blocks.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::config::error::{CheckError, ConvertError, NumberFault, Phase, ValueFault};
 use crate::config::model::AuthMethod;
 use crate::config::model::kubernetes::{
-    BuildContext, BuildMethod, Claim, ClaimPolicy, Credentials, EnvSource, IfExists, ImageBuild, ImageTarget,
-    MetricsProvider, Mount, ObjectKind, Operation, PodForbid, PodShape, PodStderr, Probe, ProbeCheck, PullPolicy,
-    Quantity, Resources, RestartPolicy, Security, Storage, Worker,
+    BuildContext, BuildMethod, Claim, ClaimPolicy, Credentials, EnvSource, IfExists, ImageBuild, ImagePattern,
+    ImageTarget, MetricsProvider, Mount, ObjectKind, Operation, PodForbid, PodShape, PodStderr, Probe, ProbeCheck,
+    PullPolicy, Quantity, Resources, RestartPolicy, Security, Storage, Worker,
 };
 use crate::yaml::{self, Node};
 
@@ -44,10 +44,21 @@ impl Reader<'_, '_> {
             working_dir: self.absolute("workingdir"),
             env: item.map("env"),
             env_from: self.members("envfrom", "secret:NAME or configmap:NAME", env_source),
-            image_allow: item.list("imageallow").to_vec(),
+            image_allow: self.image_allow(),
             pod_forbid: self.pod_forbid(),
             probes: [self.probe("livenessprobe"), self.probe("readinessprobe"), self.probe("startupprobe")],
         }
+    }
+
+    fn image_allow(&mut self) -> Vec<ImagePattern> {
+        let mut allowed = Vec::new();
+        for text in self.item.list("imageallow") {
+            match ImagePattern::new(text) {
+                Ok(pattern) => allowed.push(pattern),
+                Err(fault) => self.refuse_value("imageallow", ValueFault::Structure(format!("{text}: {fault}"))),
+            }
+        }
+        allowed
     }
 
     fn pod_forbid(&mut self) -> Vec<PodForbid> {

@@ -1,16 +1,19 @@
 //! Work types that run a pod: the action `work-kubernetes` (control-protocol 5.1, work-types 2).
 
 mod build;
+mod image;
+mod quantity;
 mod shape;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
 pub use build::{BuildContext, BuildMethod, ImageBuild, ImageTarget};
+pub use image::ImagePattern;
+pub use quantity::{Quantity, amount};
 pub use shape::{
     Claim, ClaimPolicy, EnvSource, Mount, ObjectKind, PodForbid, PodShape, Probe, ProbeCheck, PullPolicy, Resources,
     RestartPolicy, Security, Storage,
@@ -130,29 +133,6 @@ pub enum DeletePodPolicy {
     Never,
 }
 
-/// A checked Kubernetes quantity such as `500m` or `512Mi`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Quantity(String);
-
-impl Quantity {
-    /// Takes a text that has been checked to be of a quantity's form.
-    pub(in crate::config) fn checked(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text as the API takes it.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Quantity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// Settings of the authentication methods beyond receptor's (work-types 2.3).
 #[derive(Debug, Clone, Default)]
 pub struct Credentials {
@@ -228,8 +208,8 @@ pub struct Worker {
     pub env: BTreeMap<String, String>,
     /// Secrets and config maps whose keys become variables.
     pub env_from: Vec<EnvSource>,
-    /// Globs, one of which every image must match; none allows all.
-    pub image_allow: Vec<String>,
+    /// Patterns, one of which every image must match; none allows all.
+    pub image_allow: Vec<ImagePattern>,
     /// What a client's pod definition may not hold.
     pub pod_forbid: Vec<PodForbid>,
     /// Liveness, readiness and startup probe.

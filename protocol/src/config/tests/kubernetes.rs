@@ -138,7 +138,6 @@ fn what_is_not_built_is_refused_by_name() {
         ("kind: job", "key kind"),
         ("maxconcurrent: 0", "key maxconcurrent"),
         ("buildcache: false", "key buildcache"),
-        ("podforbid: [HostPath]", "key podforbid"),
         ("allowruntimeresources: true", "key allowruntimeresources"),
     ];
     for (key, expected) in keys {
