@@ -67,7 +67,10 @@ fn every_example_can_be_run() {
         names.push(name);
     }
     names.sort();
-    assert_eq!(names, ["awx.yml", "incluster.yml", "kubernetes.yml", "local.yml", "podsim.yml", "tls-tcp.yml"]);
+    assert_eq!(
+        names,
+        ["awx.yml", "incluster.yml", "kubernetes.yml", "local.yml", "podsim.yml", "shared-cluster.yml", "tls-tcp.yml"]
+    );
 }
 
 #[test]
