@@ -122,6 +122,12 @@ pub enum Detail {
     ErrorOpeningLogStream { pod: String, message: String },
     #[error("Error streaming stdin to pod {pod}. Error: {message}")]
     ErrorStreamingStdin { pod: String, message: String },
+    /// The API's words, and the rule that the account's role lacks.
+    #[error(
+        "Error streaming stdin to pod {pod}. Error: {message}; add to the role in the namespace \"{namespace}\" the rule \
+         {{apiGroups: [\"\"], resources: [\"pods/attach\"], verbs: [\"get\", \"create\"]}}"
+    )]
+    AttachForbidden { pod: String, message: String, namespace: String },
     /// Bytes known to have been sent, and bytes of the payload.
     #[error("stdin was cut at byte {sent} of {total}")]
     StdinCut { sent: u64, total: u64 },
@@ -274,6 +280,11 @@ mod tests {
             (
                 Detail::ErrorStreamingStdin { pod: pod(), message: boom() },
                 "Error streaming stdin to pod ns1/strict-abc24. Error: attach broke",
+            ),
+            (
+                Detail::AttachForbidden { pod: pod(), message: boom(), namespace: "ns1".to_owned() },
+                "Error streaming stdin to pod ns1/strict-abc24. Error: attach broke; add to the role in the namespace \
+                 \"ns1\" the rule {apiGroups: [\"\"], resources: [\"pods/attach\"], verbs: [\"get\", \"create\"]}",
             ),
             (Detail::PodStdin(boom()), "Error with pod's stdin: attach broke"),
             (Detail::PodStdout(boom()), "Error with pod's stdout: attach broke"),

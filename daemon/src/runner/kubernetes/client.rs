@@ -22,6 +22,7 @@ use tokio::{
 use worknode_protocol::config::model::{KubeTuning, KubernetesType};
 
 use super::{
+    attach::Choices,
     auth::{Access, AuthError, Environment, Source},
     limiter::{Limiter, NeverAccepts},
     retry::Patience,
@@ -123,6 +124,7 @@ impl ApiError {
 
 /// One client of one cluster under one identity. Units share it; nothing in it changes.
 struct Connection {
+    identity: [u8; 32],
     client: kube::Client,
     shared: Arc<Shared>,
 }
@@ -145,11 +147,12 @@ impl Shared {
 pub(crate) struct Pool {
     limits: KubeTuning,
     connections: Mutex<HashMap<[u8; 32], Weak<Connection>>>,
+    attach: Choices,
 }
 
 impl Pool {
     pub(crate) fn new(tuning: KubeTuning) -> Self {
-        Self { limits: tuning, connections: Mutex::default() }
+        Self { limits: tuning, connections: Mutex::default(), attach: Choices::default() }
     }
 
     /// A client for this access: one in use if `fresh` is not asked for. Blocks: a credential plugin may run.
@@ -161,7 +164,7 @@ impl Pool {
         }
         let shared = known.map_or_else(|| Arc::new(Shared::new(&self.limits)), |known| Arc::clone(&known.shared));
         let client = kube::Client::try_from(access.config).map_err(|fault| AuthError::Invalid(words(&fault)))?;
-        let connection = Arc::new(Connection { client, shared });
+        let connection = Arc::new(Connection { identity, client, shared });
         let mut connections = self.lock();
         connections.retain(|_, connection| connection.strong_count() > 0);
         connections.insert(identity, Arc::downgrade(&connection));
@@ -241,6 +244,16 @@ impl Api {
         // The semaphore is never closed.
         let _permit = shared.creations.acquire().await;
         self.object(request).await
+    }
+
+    /// Digest of the credentials that are in use.
+    pub(crate) fn identity(&self) -> [u8; 32] {
+        self.connection().identity
+    }
+
+    /// What is known of the ways to attach.
+    pub(crate) fn attach_choices(&self) -> &Choices {
+        &self.pool.attach
     }
 
     /// Reads the credentials once more, after they were refused.

@@ -10,7 +10,7 @@ use worknode_protocol::unit::{Detail, PodProblem, State};
 
 use super::{
     Cluster,
-    attach::{self, AttachError, Delivery, Payload},
+    attach::{self, AttachError, Delivery, Payload, Target},
     client::{Api, ApiError},
     create,
     logs::{Log, LogError, Stage},
@@ -227,7 +227,8 @@ impl Following<'_> {
     ) -> Result<Delivery, AttachError> {
         let metadata = &self.pod.metadata;
         let (progress, mut told) = watch::channel(0);
-        let sending = attach::send(self.api, &metadata.namespace, &metadata.name, &self.payload, progress);
+        let target = Target { api: self.api, namespace: &metadata.namespace, pod: &metadata.name };
+        let sending = attach::send(target, &self.payload, progress);
         let noting = async {
             while told.changed().await.is_ok() {
                 let sent = *told.borrow_and_update();
@@ -262,7 +263,12 @@ impl Following<'_> {
                 Detail::StdinCut { sent, total: self.payload.length() }
             }
             AttachError::Payload(fault) => Detail::ErrorReadingStdin(fault.to_string()),
-            fault @ (AttachError::NotBegun(_) | AttachError::NoContainer(_)) => {
+            AttachError::Refused(refusals) if refusals.are_of_the_role() => Detail::AttachForbidden {
+                pod: self.path(),
+                message: refusals.to_string(),
+                namespace: refusals.namespace,
+            },
+            fault @ (AttachError::NotBegun(_) | AttachError::Refused(_) | AttachError::NoContainer(_)) => {
                 Detail::ErrorStreamingStdin { pod: self.path(), message: fault.to_string() }
             }
         };

@@ -1,16 +1,23 @@
+//! The pump, as a WebSocket's and as SPDY's.
+
 use std::{
     io::Write,
     pin::Pin,
-    sync::Mutex,
+    sync::{Arc, Mutex},
     task::{Context, Poll},
 };
 
-use futures_util::stream;
+use futures_util::{Sink, StreamExt, stream};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio_tungstenite::tungstenite::{self, Message, protocol::frame::coding::CloseCode};
 
-use super::*;
+use super::{payload::BLOCK, *};
 
-fn payload(bytes: &[u8]) -> Payload {
+const FRAME: usize = <websocket::Mouth<Ear> as pump::Mouth>::CHUNK;
+const STDIN: u8 = 0;
+const CLOSE: u8 = 255;
+
+pub(super) fn payload(bytes: &[u8]) -> Payload {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
     Payload::open(file.path()).unwrap()
@@ -61,7 +68,7 @@ fn failure(message: &str) -> Result<Message, tungstenite::Error> {
 }
 
 /// What the server says, and whether it waits until it has heard everything.
-struct Mouth {
+struct Words {
     words: Vec<Result<Message, tungstenite::Error>>,
     patient: bool,
 }
@@ -72,7 +79,7 @@ struct Session {
     heard: Vec<Message>,
 }
 
-async fn session(bytes: &[u8], half_close: bool, room: usize, breaks: bool, mouth: Mouth) -> Session {
+async fn session(bytes: &[u8], half_close: bool, room: usize, breaks: bool, mouth: Words) -> Session {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let ear = Ear { heard: Arc::clone(&heard), room, breaks };
     let listening = Arc::clone(&heard);
@@ -87,7 +94,8 @@ async fn session(bytes: &[u8], half_close: bool, room: usize, breaks: bool, mout
     });
     let from_server = Box::pin(begin.flatten());
     let mut progress = Progress { sent: 0, told: watch::channel(0).0 };
-    let result = pump(ear, from_server, &payload(bytes), half_close, &mut progress).await;
+    let mouth = websocket::Mouth { to_server: ear, half_close };
+    let result = pump(mouth, websocket::listen(from_server), &payload(bytes), &mut progress).await;
     let heard = std::mem::take(&mut *heard.lock().unwrap());
     Session { result, sent: progress.sent, heard }
 }
@@ -104,7 +112,7 @@ fn received(messages: &[Message]) -> Vec<u8> {
 async fn the_payload_goes_out_in_whole_messages_and_stdin_is_ended() {
     for length in [0, 1, FRAME - 1, FRAME, FRAME + 1, BLOCK, 3 * BLOCK + 17] {
         let bytes: Vec<u8> = (0..length).map(|number| u8::try_from(number % 251).unwrap()).collect();
-        let mouth = Mouth { words: vec![binary(b"\x01"), binary(SUCCESS)], patient: true };
+        let mouth = Words { words: vec![binary(b"\x01"), binary(SUCCESS)], patient: true };
         let session = session(&bytes, true, usize::MAX, false, mouth).await;
         assert!(matches!(session.result, Ok(Delivery::HandedOver)), "{length}: {:?}", session.result);
         assert!(received(&session.heard) == bytes, "{length}");
@@ -116,7 +124,7 @@ async fn the_payload_goes_out_in_whole_messages_and_stdin_is_ended() {
 
 #[tokio::test]
 async fn the_old_protocol_ends_stdin_by_its_close() {
-    let mouth = Mouth { words: vec![Ok(Message::Close(None))], patient: true };
+    let mouth = Words { words: vec![Ok(Message::Close(None))], patient: true };
     let session = session(b"hello", false, usize::MAX, false, mouth).await;
     assert!(matches!(session.result, Ok(Delivery::HandedOver)));
     assert!(matches!(session.heard.last(), Some(Message::Close(Some(frame))) if frame.code == CloseCode::Normal));
@@ -126,7 +134,7 @@ async fn the_old_protocol_ends_stdin_by_its_close() {
 async fn a_process_that_ends_first_has_not_read_all() {
     let bytes = vec![0; 10 * BLOCK];
     for breaks in [false, true] {
-        let mouth = Mouth { words: vec![binary(SUCCESS)], patient: false };
+        let mouth = Words { words: vec![binary(SUCCESS)], patient: false };
         let session = session(&bytes, true, BLOCK, breaks, mouth).await;
         assert!(matches!(session.result, Ok(Delivery::Unread)), "{:?}", session.result);
     }
@@ -138,7 +146,7 @@ async fn no_container_is_no_cut() {
         "Internal error occurred: unable to upgrade connection: container worker not found in pod b9_default",
         "error attaching to container: failed to load task: no running task found: task af46 not found: not found",
     ] {
-        let mouth = Mouth { words: vec![failure(words)], patient: false };
+        let mouth = Words { words: vec![failure(words)], patient: false };
         let session = session(b"hello", true, usize::MAX, false, mouth).await;
         assert!(
             matches!(&session.result, Err(Fault::NoContainer(message)) if message == words),
@@ -146,7 +154,7 @@ async fn no_container_is_no_cut() {
             session.result
         );
     }
-    let mouth = Mouth { words: vec![failure("out of memory")], patient: true };
+    let mouth = Words { words: vec![failure("out of memory")], patient: true };
     assert!(matches!(session(b"hello", true, usize::MAX, false, mouth).await.result, Err(Fault::Broken(_))));
 }
 
@@ -158,7 +166,7 @@ async fn an_end_without_a_word_is_a_cut() {
         (false, vec![]),
         (true, vec![Err(tungstenite::Error::ConnectionClosed)]),
     ] {
-        let mouth = Mouth { words, patient: true };
+        let mouth = Words { words, patient: true };
         let session = session(b"hello", half_close, usize::MAX, false, mouth).await;
         assert!(matches!(session.result, Err(Fault::Broken(_))), "{:?}", session.result);
         assert_eq!(session.sent, 5);
@@ -182,7 +190,7 @@ async fn nothing_is_called_delivered_that_did_not_go_out() {
         };
         let (half_close, breaks) = (rng.random(), rng.random());
         let patient = rng.random_bool(0.5) && room == usize::MAX;
-        let session = session(&bytes, half_close, room, breaks, Mouth { words, patient }).await;
+        let session = session(&bytes, half_close, room, breaks, Words { words, patient }).await;
         let whole = received(&session.heard) == bytes && session.heard.len() > bytes.len().div_ceil(FRAME);
         assert!(!matches!(session.result, Ok(Delivery::HandedOver)) || whole, "seed {seed}");
         assert!(session.sent <= u64::try_from(bytes.len()).unwrap(), "seed {seed}");

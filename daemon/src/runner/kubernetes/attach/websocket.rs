@@ -1,0 +1,147 @@
+//! Attach by WebSocket, protocols v5 and v4 (kubernetes-streams 1).
+
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::{
+    Sink, SinkExt, Stream, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
+use http::{
+    HeaderMap, Method, Request,
+    header::{
+        CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+        SEC_WEBSOCKET_VERSION, UPGRADE,
+    },
+};
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        self, Message,
+        handshake::{client::generate_key, derive_accept_key},
+        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
+    },
+};
+
+use super::{AttachError, Target, pump, word::Word};
+use crate::runner::kubernetes::client::{self, ApiError};
+
+const V5: &str = "v5.channel.k8s.io";
+const V4: &str = "v4.channel.k8s.io";
+
+const STDIN: u8 = 0;
+const ERROR: u8 = 3;
+/// "Close this channel", in v5 only.
+const CLOSE: u8 = 255;
+
+/// Longest message from the server; it has a status to send, nothing more.
+const ANSWER: usize = 1024 * 1024;
+/// Between two pings of a session that waits. The API server needs none; what stands before it may.
+const PINGS: Duration = Duration::from_secs(20);
+
+type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
+
+/// Opens a session.
+pub(super) async fn open(
+    target: &Target<'_>,
+) -> Result<(Mouth<SplitSink<Socket, Message>>, SplitStream<Socket>), AttachError> {
+    let key = generate_key();
+    let request = request(target, &key).map_err(AttachError::NotBegun)?;
+    let answer = target.upgrade(&request).await?;
+    let half_close = agreement(answer.headers(), &key).map_err(AttachError::cut_before_the_first_byte)?;
+    let upgraded = hyper::upgrade::on(answer).await;
+    let upgraded = upgraded.map_err(|fault| AttachError::cut_before_the_first_byte(client::words(&fault)))?;
+    let config = WebSocketConfig::default().max_message_size(Some(ANSWER)).max_frame_size(Some(ANSWER));
+    let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, Some(config)).await;
+    let (to_server, from_server) = socket.split();
+    Ok((Mouth { to_server, half_close }, from_server))
+}
+
+fn request(target: &Target<'_>, key: &str) -> Result<Request<Bytes>, ApiError> {
+    let mut request = client::request(Method::GET, &target.path(), Bytes::new())?;
+    let key = HeaderValue::from_str(key).map_err(|fault| ApiError::Malformed(fault.to_string()))?;
+    let headers = request.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    headers.insert(SEC_WEBSOCKET_KEY, key);
+    headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("v5.channel.k8s.io, v4.channel.k8s.io"));
+    Ok(request)
+}
+
+/// What the server agreed to: true if it can end stdin and go on.
+fn agreement(headers: &HeaderMap, key: &str) -> Result<bool, &'static str> {
+    let header = |name| headers.get(name).map(HeaderValue::as_bytes);
+    if header(SEC_WEBSOCKET_ACCEPT) != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
+        return Err("the server's answer to the WebSocket handshake is wrong");
+    }
+    match header(SEC_WEBSOCKET_PROTOCOL) {
+        Some(protocol) if protocol == V5.as_bytes() => Ok(true),
+        Some(protocol) if protocol == V4.as_bytes() => Ok(false),
+        _ => Err("the server speaks neither v5 nor v4 of the channel protocol"),
+    }
+}
+
+/// Sends messages. They are never fragmented: the server takes each fragment for a message.
+pub(super) struct Mouth<S> {
+    pub(super) to_server: S,
+    /// The protocol can end stdin and go on.
+    pub(super) half_close: bool,
+}
+
+impl<S: Sink<Message, Error: std::fmt::Display> + Unpin> pump::Mouth for Mouth<S> {
+    const CHUNK: usize = 64 * 1024;
+
+    fn ends_stdin_alone(&self) -> bool {
+        self.half_close
+    }
+
+    async fn send(&mut self, chunk: Bytes) -> Result<(), String> {
+        let mut message = BytesMut::with_capacity(1 + chunk.len());
+        message.put_u8(STDIN);
+        message.extend_from_slice(&chunk);
+        self.to_server.feed(Message::Binary(message.freeze())).await.map_err(|fault| fault.to_string())
+    }
+
+    async fn end(&mut self) -> Result<(), String> {
+        let end = if self.half_close {
+            Message::Binary(Bytes::from_static(&[CLOSE, STDIN]))
+        } else {
+            Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))
+        };
+        self.to_server.send(end).await.map_err(|fault| fault.to_string())
+    }
+
+    async fn stay(&mut self) -> String {
+        if !self.half_close {
+            std::future::pending::<()>().await;
+        }
+        loop {
+            tokio::time::sleep(PINGS).await;
+            if let Err(fault) = self.to_server.send(Message::Ping(Bytes::new())).await {
+                return fault.to_string();
+            }
+        }
+    }
+}
+
+/// Reads until the server has said its last word. Channels of output are not asked for and passed over.
+pub(super) async fn listen(
+    mut from_server: impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
+) -> Word {
+    loop {
+        let bytes = match from_server.next().await {
+            Some(Ok(Message::Binary(bytes))) => bytes,
+            Some(Ok(Message::Close(_))) => return Word::Closed,
+            Some(Ok(_)) => continue,
+            Some(Err(fault)) => return Word::Broken(fault.to_string()),
+            None => return Word::Broken("connection closed".to_owned()),
+        };
+        if let Some((&ERROR, text)) = bytes.split_first()
+            && let Some(word) = Word::read(text)
+        {
+            return word;
+        }
+    }
+}
