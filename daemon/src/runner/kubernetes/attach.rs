@@ -21,7 +21,10 @@ mod word;
 use std::io;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{
+    Method, Request, Response,
+    header::{ACCEPT, CONNECTION, HeaderValue},
+};
 use kube::client::Body;
 use tokio::sync::watch;
 
@@ -88,8 +91,15 @@ pub(crate) struct Target<'a> {
 }
 
 impl Target<'_> {
-    fn path(&self) -> String {
-        format!("{}/attach?container={WORKER}&stdin=true", client::pod_path(self.namespace, self.pod))
+    /// Asks for another protocol, which is not yet named.
+    fn request(&self, method: Method) -> Result<Request<Bytes>, AttachError> {
+        let path = format!("{}/attach?container={WORKER}&stdin=true", client::pod_path(self.namespace, self.pod));
+        let mut request = client::request(method, &path, Bytes::new()).map_err(AttachError::NotBegun)?;
+        let headers = request.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        // The kubelet, to which all but v5 go, answers 406 to any other. Refusals are JSON all the same.
+        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        Ok(request)
     }
 
     /// Asks for a session. The answer has the status 101.

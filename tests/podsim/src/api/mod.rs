@@ -10,6 +10,7 @@ mod list;
 mod log;
 mod patch;
 mod review;
+mod spdy;
 mod table;
 mod validation;
 mod watch;

@@ -14,6 +14,7 @@ mod logs;
 #[path = "../raw/mod.rs"]
 mod raw;
 mod refusals;
+mod spdy;
 mod timelines;
 mod watches;
 

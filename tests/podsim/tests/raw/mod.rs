@@ -5,4 +5,5 @@
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod kubeconfig;
+pub(crate) mod spdy;
 pub(crate) mod websocket;

@@ -28,7 +28,7 @@ type Socket = WebSocketStream<Io>;
 /// An open session, and its two halves.
 pub(super) enum Session {
     WebSocket(websocket::Mouth<SplitSink<Socket, Message>>, SplitStream<Socket>),
-    Spdy(spdy::Mouth<WriteHalf<Io>>, spdy::Ear<ReadHalf<Io>>),
+    Spdy(spdy::Mouth<WriteHalf<Io>>, Box<spdy::Ear<ReadHalf<Io>>>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Transport {
             }
             Self::Spdy => {
                 let (mouth, ear) = spdy::open(target).await?;
-                Session::Spdy(mouth, ear)
+                Session::Spdy(mouth, Box::new(ear))
             }
         })
     }

@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{
-    Method, Request,
-    header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, UPGRADE},
+    Method,
+    header::{CONTENT_LENGTH, HeaderName, HeaderValue, UPGRADE},
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -36,7 +36,7 @@ use super::{
     AttachError, Target, pump,
     word::{Fault, Word},
 };
-use crate::runner::kubernetes::client::{self, ApiError};
+use crate::runner::kubernetes::client;
 
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("x-stream-protocol-version");
 const V4: HeaderValue = HeaderValue::from_static("v4.channel.k8s.io");
@@ -55,7 +55,11 @@ type Io = TokioIo<hyper::upgrade::Upgraded>;
 
 /// Opens a session: one stream for the server's last word, one for stdin.
 pub(super) async fn open(target: &Target<'_>) -> Result<(Mouth<WriteHalf<Io>>, Ear<ReadHalf<Io>>), AttachError> {
-    let request = request(target).map_err(AttachError::NotBegun)?;
+    let mut request = target.request(Method::POST)?;
+    let headers = request.headers_mut();
+    headers.insert(UPGRADE, SPDY);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    headers.insert(PROTOCOL_VERSION, V4);
     let answer = target.upgrade(&request).await?;
     if answer.headers().get(PROTOCOL_VERSION) != Some(&V4) {
         return Err(AttachError::cut_before_the_first_byte("the server does not speak v4 of the channel protocol"));
@@ -68,16 +72,6 @@ pub(super) async fn open(target: &Target<'_>) -> Result<(Mouth<WriteHalf<Io>>, E
         Fault::Broken(message) => AttachError::cut_before_the_first_byte(message),
         Fault::Payload(fault) => AttachError::Payload(fault),
     })
-}
-
-fn request(target: &Target<'_>) -> Result<Request<Bytes>, ApiError> {
-    let mut request = client::request(Method::POST, &target.path(), Bytes::new())?;
-    let headers = request.headers_mut();
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, SPDY);
-    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    headers.insert(PROTOCOL_VERSION, V4);
-    Ok(request)
 }
 
 /// Opens the streams and waits until the server has taken both.

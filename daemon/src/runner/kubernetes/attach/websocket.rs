@@ -8,10 +8,9 @@ use futures_util::{
     stream::{SplitSink, SplitStream},
 };
 use http::{
-    HeaderMap, Method, Request,
+    HeaderMap, Method,
     header::{
-        CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-        SEC_WEBSOCKET_VERSION, UPGRADE,
+        HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
     },
 };
 use hyper_util::rt::TokioIo;
@@ -47,7 +46,13 @@ pub(super) async fn open(
     target: &Target<'_>,
 ) -> Result<(Mouth<SplitSink<Socket, Message>>, SplitStream<Socket>), AttachError> {
     let key = generate_key();
-    let request = request(target, &key).map_err(AttachError::NotBegun)?;
+    let mut request = target.request(Method::GET)?;
+    let encoded = HeaderValue::from_str(&key).map_err(|fault| ApiError::Malformed(fault.to_string()));
+    let headers = request.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    headers.insert(SEC_WEBSOCKET_KEY, encoded.map_err(AttachError::NotBegun)?);
+    headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("v5.channel.k8s.io, v4.channel.k8s.io"));
     let answer = target.upgrade(&request).await?;
     let half_close = agreement(answer.headers(), &key).map_err(AttachError::cut_before_the_first_byte)?;
     let upgraded = hyper::upgrade::on(answer).await;
@@ -56,18 +61,6 @@ pub(super) async fn open(
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, Some(config)).await;
     let (to_server, from_server) = socket.split();
     Ok((Mouth { to_server, half_close }, from_server))
-}
-
-fn request(target: &Target<'_>, key: &str) -> Result<Request<Bytes>, ApiError> {
-    let mut request = client::request(Method::GET, &target.path(), Bytes::new())?;
-    let key = HeaderValue::from_str(key).map_err(|fault| ApiError::Malformed(fault.to_string()))?;
-    let headers = request.headers_mut();
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-    headers.insert(SEC_WEBSOCKET_KEY, key);
-    headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("v5.channel.k8s.io, v4.channel.k8s.io"));
-    Ok(request)
 }
 
 /// What the server agreed to: true if it can end stdin and go on.
@@ -127,9 +120,7 @@ impl<S: Sink<Message, Error: std::fmt::Display> + Unpin> pump::Mouth for Mouth<S
 }
 
 /// Reads until the server has said its last word. Channels of output are not asked for and passed over.
-pub(super) async fn listen(
-    mut from_server: impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
-) -> Word {
+pub(super) async fn listen(mut from_server: impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin) -> Word {
     loop {
         let bytes = match from_server.next().await {
             Some(Ok(Message::Binary(bytes))) => bytes,

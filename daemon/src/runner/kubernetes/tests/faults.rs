@@ -164,23 +164,6 @@ async fn an_attach_that_did_not_begin_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_without_attach_is_told_in_the_apis_words() {
-    let world = World::simulated();
-    let kubeconfig = std::fs::read_to_string(world.sim().restricted_kubeconfig_path()).unwrap();
-    let params = [("secret_kube_config", kubeconfig.as_str()), ("kube_image", "busybox"), ("kube_command", "cat")];
-    let mut unit = world.submit(&world.kind(""), &params, b"x").await;
-    let end = unit.end().await;
-    assert!(end.starts_with("3 Error streaming stdin to pod default/kubeit-"), "{end}");
-    assert!(
-        end.contains(
-            "is forbidden: User \"system:serviceaccount:default:restricted\" cannot get resource \"pods/attach\""
-        ),
-        "{end}"
-    );
-    assert_eq!(unit.record()["step"], "deleted");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn ends_that_the_cluster_decides() {
     let world = World::simulated();
     let faults = world.sim().faults();

@@ -6,4 +6,5 @@ mod faults;
 pub(super) mod harness;
 mod outages;
 mod restart;
+mod roles;
 mod shared_watch;

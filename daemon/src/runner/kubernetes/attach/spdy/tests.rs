@@ -4,7 +4,11 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{io::DuplexStream, sync::watch, task::JoinHandle};
 
 use super::{
-    super::{Delivery, pump::{Progress, pump}, tests::payload},
+    super::{
+        Delivery,
+        pump::{Progress, pump},
+        tests::payload,
+    },
     frame::{Decoder, Frame},
     *,
 };
@@ -217,8 +221,7 @@ async fn nothing_is_called_delivered_that_did_not_go_out() {
             1 => Some(SUCCESS),
             _ => Some(r#"{"status":"Failure","message":"something broke"}"#),
         };
-        let server =
-            Server { room: rng.random_range(1..200_000), word, patient: rng.random(), pings: rng.random() };
+        let server = Server { room: rng.random_range(1..200_000), word, patient: rng.random(), pings: rng.random() };
         let session = session(&bytes, server).await;
         let whole = session.ended && session.sent == u64::try_from(bytes.len()).unwrap();
         assert!(!matches!(session.result, Ok(Delivery::HandedOver)) || whole, "seed {seed}: {server:?}");

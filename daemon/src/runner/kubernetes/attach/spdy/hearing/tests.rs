@@ -82,8 +82,7 @@ fn a_word_in_pieces_is_one_word() {
     let frames: Vec<u8> = text.bytes().flat_map(|byte| Server::data(ERROR, false, &[byte])).collect();
     let long = once(&frames);
     assert!(long[0].contains("too long"), "{long:?}");
-    let frames: Vec<u8> =
-        text.as_bytes().chunks(30).flat_map(|piece| Server::data(ERROR, false, piece)).collect();
+    let frames: Vec<u8> = text.as_bytes().chunks(30).flat_map(|piece| Server::data(ERROR, false, piece)).collect();
     assert_eq!(once(&frames), [r#"Failure("container worker not found in pod a_b")"#]);
 }
 
