@@ -21,6 +21,9 @@ pub(crate) enum WorkVerb {
     /// Show the state of a unit
     Status(UnitArgs),
 
+    /// Show all that the node knows of a unit: how far it came, its pod, exit code, times, lost output
+    Describe(UnitArgs),
+
     /// Print the output of a unit so far
     Logs(LogsArgs),
 

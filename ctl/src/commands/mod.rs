@@ -1,6 +1,7 @@
 //! Carrying out a job: one file per verb or family of verbs.
 
 mod bridge;
+mod describe;
 mod follow;
 mod list;
 mod node;
@@ -57,6 +58,7 @@ pub(crate) fn run(job: Job, printer: &mut Printer) -> Result<Exit, Failure> {
         Action::Results { unit } => results::results(node, &unit, printer),
         Action::Logs { unit, follow, tail } => results::logs(node, &unit, follow, tail, printer),
         Action::UnitStatus { unit } => units::status(node, &unit, printer),
+        Action::Describe { unit } => describe::run(node, &unit, printer),
         Action::Wait(wait) => wait::run(node, &wait, printer),
         Action::Cancel(which) => units::cancel(node, which, printer),
         Action::Release { units, force } => units::release(node, units, force, printer),

@@ -53,6 +53,9 @@ pub(crate) enum Action {
     UnitStatus {
         unit: String,
     },
+    Describe {
+        unit: String,
+    },
     Logs {
         unit: String,
         follow: bool,
@@ -144,6 +147,7 @@ fn resolve_work(verb: WorkVerb) -> Result<(Option<Hop>, Action), Failure> {
         WorkVerb::List(args) => (hop(&args.via), Action::List(resolve_list(args))),
         WorkVerb::Results(UnitArgs { unit_id, via }) => (hop(&via), Action::Results { unit: unit_id }),
         WorkVerb::Status(UnitArgs { unit_id, via }) => (hop(&via), Action::UnitStatus { unit: unit_id }),
+        WorkVerb::Describe(UnitArgs { unit_id, via }) => (hop(&via), Action::Describe { unit: unit_id }),
         WorkVerb::Logs(LogsArgs { unit_id, via, follow, tail }) => {
             (hop(&via), Action::Logs { unit: unit_id, follow, tail })
         }

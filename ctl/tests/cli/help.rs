@@ -25,4 +25,6 @@ help! {
     work_wait: "work" "wait";
     work_cancel: "work" "cancel";
     work_release: "work" "release";
+    work_describe: "work" "describe";
+    work_prune: "work" "prune";
 }

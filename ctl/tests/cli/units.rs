@@ -71,6 +71,25 @@ fn the_status_of_a_unit() {
 }
 
 #[test]
+fn all_that_is_known_of_a_unit() {
+    let unit = format!(
+        r#""unit":"a","status":{},"stdin":7,"secrets":["secret_kube_pod"]"#,
+        status(3, "exit status 4", 5).trim()
+    );
+    let object = r#"{"kind":"pod","step":"ended","name":"kubeit-x","uid":"","askedAt":1795271234567,"attempts":1,"ran":true,"stdinCut":false,"exitCode":4,"startedAt":"2026-11-21T13:00:00Z","gaps":[],"end":null}"#;
+    let answer = format!("{{{unit},\"object\":{object}}}\n");
+    let text = "Unit\n  ID                a\n  Work type         sh\n  State             Failed\n  \
+                Detail            exit status 4\n  Payload           7 bytes\n  Output            5 bytes\n  \
+                Secrets given     secret_kube_pod\nPod\n  Step              ended\n  Name              kubeit-x\n  \
+                Asked at          2026-11-21T14:27:14.567Z\n  Attempts          1\n  Ran               yes\n  \
+                Exit code         4\n  Started at        2026-11-21T13:00:00Z\n";
+    play(&["work", "describe", "a"], vec![asks("work describe a", &answer)]).assert(0, text, "");
+    let of_a_command = format!("{{{unit},\"object\":null}}\n");
+    let outcome = play(&["work", "describe", "a"], vec![asks("work describe a", &of_a_command)]);
+    assert!(outcome.stdout.ends_with("secret_kube_pod\n") && outcome.code == 0, "{}", outcome.stdout);
+}
+
+#[test]
 fn units_are_ended_one_after_the_other_on_one_connection() {
     for (words, line, outcome, heading) in [
         (&["work", "cancel", "a", "b"][..], "work cancel", "cancelled", "Cancelled:"),

@@ -15,7 +15,7 @@ use worknode_protocol::{
 use super::{Context, prune, status, stream::Carrier, takeover::Takeover};
 use crate::{
     runner::WorkKind,
-    work::{unit::UnitHandle, units::CreateError},
+    work::{describe, unit::UnitHandle, units::CreateError},
 };
 
 /// Hops that a traceroute tries (control-protocol 3.3).
@@ -101,6 +101,7 @@ async fn work(request: WorkRequest, carrier: Carrier, context: &Arc<Context>) ->
         WorkRequest::ForceRelease(order) => {
             Next::Answer(release(&order, true, carrier, context).await.unwrap_or_else(refused))
         }
+        WorkRequest::Describe(order) => Next::Answer(describe(&order, carrier, context).await.unwrap_or_else(refused)),
         WorkRequest::Prune(wanted) => Next::Answer(prune::run(&wanted, carrier, context).await.unwrap_or_else(refused)),
         WorkRequest::Results(wanted) => match results(wanted, carrier, context) {
             Ok(takeover) => Next::TakeOver(takeover),
@@ -145,6 +146,13 @@ pub(super) fn check_signature(
         (true, _, None) => Err(SignatureError::Empty),
         (true, _, Some(_)) => Err(SignatureError::NoVerifyingKey),
     }
+}
+
+/// Checked as `results` is (work-types 7).
+async fn describe(order: &UnitCommand, carrier: Carrier, context: &Context) -> Result<String, UnitError> {
+    let unit = find_signed(&order.unit, order.signature.as_ref(), carrier, context)?;
+    let described = tokio::task::spawn_blocking(move || describe::describe(&unit)).await;
+    described.map(|answer| answer.to_line()).map_err(|fault| UnitError::Other(fault.to_string()))
 }
 
 async fn cancel(order: &UnitCommand, carrier: Carrier, context: &Context) -> Result<String, UnitError> {

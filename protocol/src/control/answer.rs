@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::PingProblem;
 use crate::duration::GoDuration;
@@ -195,6 +196,33 @@ impl ReleaseAnswer {
     }
 }
 
+/// Answer to `work describe` (work-types 5): all that the node knows of a unit, secrets aside.
+#[derive(Clone, Debug, Serialize)]
+pub struct DescribeAnswer {
+    /// The unit.
+    pub unit: UnitId,
+    /// Its status, told as `work status` tells it.
+    #[serde(serialize_with = "answered")]
+    pub status: Status,
+    /// Bytes of its payload.
+    pub stdin: u64,
+    /// Names of the secrets that came with it.
+    pub secrets: Vec<String>,
+    /// What the unit did in a cluster: the contents of its `worknode.json` (work-types 2.8); null without one.
+    pub object: Option<Map<String, Value>>,
+}
+
+fn answered<S: serde::Serializer>(status: &Status, serializer: S) -> Result<S::Ok, S::Error> {
+    status.answer().serialize(serializer)
+}
+
+impl DescribeAnswer {
+    /// The answer as one line.
+    pub fn to_line(&self) -> String {
+        json::to_line(self)
+    }
+}
+
 /// Answer to `work prune` (work-types 5). What was only looked at for a dry run is told in the same way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PruneAnswer {
@@ -329,6 +357,28 @@ mod tests {
         ] {
             assert_eq!(ReloadAnswer(Err(error)).to_line(), format!("{line}\n"));
         }
+    }
+
+    /// work-types 5
+    #[test]
+    fn describe() {
+        let file =
+            br#"{"State":2,"Detail":"Finished","StdoutSize":11,"WorkType":"kubeit","ExtraData":{"KubePod":"secret"}}"#;
+        let answer = DescribeAnswer {
+            unit: unit(),
+            status: Status::parse(file).unwrap(),
+            stdin: 5,
+            secrets: vec!["secret_kube_pod".to_owned()],
+            object: Some([("exitCode".to_owned(), 0.into())].into_iter().collect()),
+        };
+        let line = answer.to_line();
+        assert!(line.starts_with("{\"unit\":\"fdHK6b5O\",\"status\":{\"Detail\":\"Finished\","), "{line}");
+        assert!(
+            line.ends_with(",\"stdin\":5,\"secrets\":[\"secret_kube_pod\"],\"object\":{\"exitCode\":0}}\n"),
+            "{line}"
+        );
+        assert!(line.contains("\"StateName\":\"Succeeded\"") && !line.contains("\"secret\""), "{line}");
+        assert!(DescribeAnswer { object: None, ..answer }.to_line().ends_with(",\"object\":null}\n"));
     }
 
     /// work-types 5

@@ -68,6 +68,7 @@ impl WorkRequest {
             Self::List { unit: None } => Some("list".to_owned()),
             Self::List { unit: Some(unit) } => Some(format!("list {}", word(unit)?)),
             Self::Status(command) => about("status", command),
+            Self::Describe(command) => about("describe", command),
             Self::Cancel(command) => about("cancel", command),
             Self::Release(command) => about("release", command),
             Self::ForceRelease(command) => about("force-release", command),
@@ -96,6 +97,7 @@ impl WorkRequest {
                 line.insert("subcommand", "list".into());
             }
             Self::Status(command) => about("status", &command.unit, &command.signature),
+            Self::Describe(command) => about("describe", &command.unit, &command.signature),
             Self::Cancel(command) => about("cancel", &command.unit, &command.signature),
             Self::Release(command) => about("release", &command.unit, &command.signature),
             Self::ForceRelease(command) => about("force-release", &command.unit, &command.signature),

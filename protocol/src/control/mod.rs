@@ -17,8 +17,8 @@ mod parse;
 mod request;
 
 pub use answer::{
-    CONNECTING, CancelAnswer, PingAnswer, PruneAnswer, ReleaseAnswer, ReloadAnswer, SubmitAnswer, TracerouteAnswer,
-    UnitListAnswer, banner, created, error_line, streaming,
+    CONNECTING, CancelAnswer, DescribeAnswer, PingAnswer, PruneAnswer, ReleaseAnswer, ReloadAnswer, SubmitAnswer,
+    TracerouteAnswer, UnitListAnswer, banner, created, error_line, streaming,
 };
 pub use error::{
     ConnectError, ParamError, PingProblem, ReloadError, RemoteError, RequestError, SessionError, SignatureError,

@@ -377,6 +377,7 @@ impl Subcommand {
             "results" => Self::Results,
             "prune" => Self::Prune,
             "status" => Self::Unit("status", WorkRequest::Status),
+            "describe" => Self::Unit("describe", WorkRequest::Describe),
             "cancel" => Self::Unit("cancel", WorkRequest::Cancel),
             "release" => Self::Unit("release", WorkRequest::Release),
             "force-release" => Self::Unit("force-release", WorkRequest::ForceRelease),

@@ -59,6 +59,8 @@ pub enum WorkRequest {
     ForceRelease(UnitCommand),
     /// `work results ID [START]`
     Results(Results),
+    /// `work describe ID`
+    Describe(UnitCommand),
     /// `work prune`
     Prune(Prune),
 }

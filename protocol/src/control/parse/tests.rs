@@ -206,6 +206,18 @@ fn work_commands_about_units() {
 
 /// work-types 5
 #[test]
+fn work_describe() {
+    let wanted = WorkRequest::Describe(UnitCommand { unit: "fdHK6b5O".to_owned(), signature: None });
+    assert_eq!(work("work describe fdHK6b5O"), wanted);
+    assert_eq!(work(r#"{"command":"work","subcommand":"describe","unitid":"fdHK6b5O"}"#), wanted);
+    refused(&[
+        ("work describe", "work describe requires a unit ID"),
+        ("work describe a b", "work describe does not take parameters after the unit ID"),
+    ]);
+}
+
+/// work-types 5
+#[test]
 fn work_prune() {
     let prune = |cluster, dry_run, older: Option<i64>, state| {
         let older = older.map(|seconds| GoDuration::from_nanos(seconds * 1_000_000_000));
