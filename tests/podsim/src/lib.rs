@@ -21,6 +21,7 @@ mod accounts;
 mod admin;
 mod api;
 mod cluster;
+mod connect_proxy;
 mod connections;
 mod control;
 mod faults;
@@ -41,6 +42,7 @@ mod wire;
 
 pub use accounts::Rule;
 pub use admin::{ADMIN_SOCKET, ask};
+pub use connect_proxy::{ConnectProxy, Tunnel};
 pub use connections::{Use, Which};
 pub use control::{FaultError, Faults};
 pub use faults::{Effect, Fault, Matching, Trap};

@@ -16,6 +16,8 @@ use worknode_protocol::{
     yaml,
 };
 
+use super::proxy;
+
 /// Longest kubeconfig that is read.
 const LIMIT: u64 = 16 * 1024 * 1024;
 
@@ -40,7 +42,8 @@ impl Environment {
         Self { variable, service_account }
     }
 
-    fn get(&self, name: &str) -> Option<String> {
+    /// A variable that is set and not empty.
+    pub(super) fn get(&self, name: &str) -> Option<String> {
         (self.variable)(name).filter(|value| !value.is_empty())
     }
 }
@@ -129,14 +132,14 @@ impl Access {
         match source {
             Source::Text(text) => {
                 let identity = identity(&["text", context.unwrap_or_default(), text.expose_secret()]);
-                Self::from_kubeconfig(parse(text.expose_secret())?, context, identity)
+                Self::from_kubeconfig(parse(text.expose_secret())?, context, identity, world)
             }
             Source::File(path) => {
                 let text = read(path).map_err(|fault| AuthError::Read(open_error(path, &fault)))?;
                 let identity = identity(&["file", &path.to_string_lossy(), context.unwrap_or_default(), &text]);
                 let mut kubeconfig = parse(&text)?;
                 anchor(&mut kubeconfig, path.parent().unwrap_or(Path::new("/")));
-                Self::from_kubeconfig(kubeconfig, context, identity)
+                Self::from_kubeconfig(kubeconfig, context, identity, world)
             }
             Source::Standard => Self::from_standard_files(context, named, world),
             Source::InCluster => Self::in_cluster(world),
@@ -147,6 +150,7 @@ impl Access {
         mut kubeconfig: Kubeconfig,
         context: Option<&str>,
         identity: [u8; 32],
+        world: &Environment,
     ) -> Result<Self, AuthError> {
         if let Some(context) = context {
             kubeconfig.current_context = Some(context.to_owned());
@@ -154,10 +158,18 @@ impl Access {
         if kubeconfig.current_context.as_deref().unwrap_or_default().is_empty() {
             return Err(AuthError::NoConfiguration);
         }
+        let own_proxy = in_use(&kubeconfig, None).0.and_then(|cluster| cluster.proxy_url.clone());
         let mut config = kube::Config::try_from(kubeconfig).map_err(|fault| match fault {
             KubeconfigError::LoadContext(name) => AuthError::NoContext(name),
+            KubeconfigError::ParseNoProxy(_) => {
+                AuthError::Invalid("NO_PROXY has an entry that is no address, network or host".to_owned())
+            }
+            // Its own words would show the URL, and a password in it.
+            KubeconfigError::ParseProxyUrl(_) => AuthError::Invalid("the proxy is no URL".to_owned()),
             other => AuthError::invalid(other),
         })?;
+        // kube compares NO_PROXY with the proxy instead of the server.
+        config.proxy_url = proxy::choose(own_proxy.as_deref(), &config.cluster_url, world)?;
         let namespace = match config.default_namespace.as_str() {
             "" => "default".to_owned(),
             namespace => namespace.to_owned(),
@@ -186,7 +198,7 @@ impl Access {
             });
         }
         match merged {
-            Some(kubeconfig) => Self::from_kubeconfig(kubeconfig, context, identity(&parts)),
+            Some(kubeconfig) => Self::from_kubeconfig(kubeconfig, context, identity(&parts), world),
             None if named => Err(AuthError::NoConfiguration),
             None => Err(AuthError::NoNamespace),
         }
@@ -199,6 +211,7 @@ impl Access {
         let url = format!("https://{host}:{port}").parse().map_err(AuthError::invalid)?;
         let mut config = kube::Config::new(url);
         config.default_retry = false;
+        config.proxy_url = proxy::choose(None, &config.cluster_url, world)?;
         let file = |name| world.service_account.join(name);
         config.root_cert_file = Some(file("ca.crt")).filter(|path| path.exists());
         let token = world.get("KUBERNETES_SERVICE_TOKEN");

@@ -3,7 +3,7 @@
 //! | Room | Holds |
 //! |---|---|
 //! | [`plan`] | what a submission may say |
-//! | [`auth`], [`client`], [`limiter`], [`retry`] | the way to the API server: credentials, requests, rate, patience |
+//! | [`auth`], [`proxy`], [`client`], [`limiter`], [`retry`] | the way to the API server: credentials, requests, rate, patience |
 //! | [`names`], [`pod`], [`create`] | the pod that is asked for, and asking for it once |
 //! | [`view`], [`watch`], [`outcome`] | the pod as it changes, and what that means (`outcome` is pure) |
 //! | [`attach`] | stdin on its way into the container |
@@ -30,6 +30,7 @@ mod output;
 mod plan;
 mod pod;
 mod policy;
+mod proxy;
 mod record;
 mod resume;
 mod retry;

@@ -1,6 +1,6 @@
 //! Accounts that may not do everything, and what stands between them and the API server.
 
-use worknode_podsim::{Effect, Matching, Rule, Trap};
+use worknode_podsim::{ConnectProxy, Effect, Matching, Rule, Trap, Tunnel};
 
 use super::harness::{Unit, World, pod};
 
@@ -135,4 +135,26 @@ async fn a_reader_that_waits_is_waited_for() {
     assert_eq!(unit.record()["step"], "stdin-sent");
     assert_eq!(unit.end().await, "2 Finished");
     assert_eq!(String::from_utf8_lossy(&unit.stdout()).trim(), "1000000");
+}
+
+/// The server's name leads nowhere: what arrives has come through the proxy, log and attach by either transport included.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kubeconfigs_proxy_carries_the_streams_too() {
+    let world = World::simulated();
+    for kubeconfig in [world.kubeconfig_text(), stock_role(&world)] {
+        let proxy = ConnectProxy::start(world.sim().address()).unwrap();
+        let server = format!("https://kubernetes:6443\n    proxy-url: http://user:p%40ss@{}", proxy.address());
+        let kubeconfig = kubeconfig.replace(&world.sim().url(), &server);
+        let payload = b"0123456789\n".repeat(100_000);
+        let mut unit = script_as(&world, &kubeconfig, "cat", &payload).await;
+        assert_eq!(unit.end().await, "2 Finished");
+        assert!(unit.stdout() == payload);
+        unit.discard().await.unwrap();
+        let tunnels = proxy.tunnels();
+        // At least one for the attach, which has a connection of its own, and one for all else.
+        assert!(tunnels.len() >= 2, "{tunnels:?}");
+        let authorization = Some("Basic dXNlcjpwQHNz".to_owned());
+        let wanted = Tunnel { target: "kubernetes:6443".to_owned(), authorization };
+        assert!(tunnels.iter().all(|tunnel| *tunnel == wanted), "{tunnels:?}");
+    }
 }
