@@ -14,6 +14,9 @@ use crate::wait::{Deadline, PATIENCE};
 /// Kubeconfig of a real cluster on which the tests may make and delete pods in the namespace `default`.
 pub const KUBECONFIG: &str = "WORKNODE_KUBECONFIG";
 
+/// Kubeconfig for the same cluster with the stock role of an AWX container group in `default`.
+pub const RESTRICTED_KUBECONFIG: &str = "WORKNODE_RESTRICTED_KUBECONFIG";
+
 /// An API server and what tests want to know from it.
 #[derive(Debug)]
 pub struct Cluster {
@@ -57,6 +60,19 @@ impl Cluster {
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
+    }
+
+    /// The kubeconfig of an account with the stock role of an AWX container group, or nothing, and a reason printed.
+    #[must_use]
+    pub fn restricted_kubeconfig(&self) -> Option<PathBuf> {
+        if let Some(podsim) = &self.podsim {
+            return Some(podsim.restricted_kubeconfig_path().to_owned());
+        }
+        let path = std::env::var_os(RESTRICTED_KUBECONFIG).map(PathBuf::from);
+        if path.is_none() {
+            skipped(format_args!("{RESTRICTED_KUBECONFIG} names no account of the real cluster"));
+        }
+        path
     }
 
     /// The simulator, where this is one: for faults on demand.

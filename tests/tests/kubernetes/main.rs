@@ -2,6 +2,7 @@
 //! unchanged, on the real cluster that `WORKNODE_KUBECONFIG` names, in its namespace `default`, with the image `busybox`.
 #![allow(clippy::indexing_slicing, reason = "a missing member fails the test, as it should")]
 
+mod access;
 mod ends;
 mod orphans;
 mod outputs;
