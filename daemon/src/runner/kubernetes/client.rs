@@ -22,6 +22,7 @@ use tokio::{
 use worknode_protocol::config::model::{KubeTuning, KubernetesType};
 
 use super::{
+    absence::Absence,
     attach::Choices,
     auth::{Access, AuthError, Environment, Source},
     limiter::{Limiter, NeverAccepts},
@@ -135,11 +136,17 @@ struct Shared {
     /// Permits for pods that are being asked for.
     creations: Semaphore,
     feeds: Arc<Feeds>,
+    absence: Absence,
 }
 
 impl Shared {
     fn new(limits: &KubeTuning) -> Self {
-        Self { limiter: Limiter::new(limits), creations: Semaphore::new(CREATIONS), feeds: Arc::default() }
+        Self {
+            limiter: Limiter::new(limits),
+            creations: Semaphore::new(CREATIONS),
+            feeds: Arc::default(),
+            absence: Absence::default(),
+        }
     }
 }
 
@@ -267,8 +274,13 @@ impl Api {
         Ok(())
     }
 
-    /// Sends a request; a refused credential is read again once.
     async fn send(&self, request: &Request<Bytes>) -> Result<Response<Body>, ApiError> {
+        let answer = self.send_or_refresh(request).await;
+        self.connection().shared.absence.judge(answer)
+    }
+
+    /// Sends a request; a refused credential is read again once.
+    async fn send_or_refresh(&self, request: &Request<Bytes>) -> Result<Response<Body>, ApiError> {
         match self.send_once(request).await {
             Err(ApiError::Refused { code: 401, .. }) => {
                 self.refresh().await?;
@@ -305,6 +317,11 @@ impl Api {
     /// Asks for another protocol on this connection. The answer is the server's, whatever it says, with status 101 if it
     /// agrees; that does not say that it has reached the container (kubernetes-streams 1.2).
     pub(crate) async fn upgrade(&self, request: &Request<Bytes>) -> Result<Response<Body>, ApiError> {
+        let answer = self.upgrade_or_refresh(request).await;
+        self.connection().shared.absence.judge(answer)
+    }
+
+    async fn upgrade_or_refresh(&self, request: &Request<Bytes>) -> Result<Response<Body>, ApiError> {
         match self.upgrade_once(request).await {
             Err(ApiError::Refused { code: 401, .. }) => {
                 self.refresh().await?;

@@ -3,7 +3,7 @@
 //! | Room | Holds |
 //! |---|---|
 //! | [`plan`] | what a submission may say |
-//! | [`auth`], [`proxy`], [`client`], [`limiter`], [`retry`] | the way to the API server: credentials, requests, rate, patience |
+//! | [`auth`], [`proxy`], [`client`], [`limiter`], [`retry`], [`absence`] | the way to the API server: credentials, requests, rate, patience |
 //! | [`names`], [`pod`], [`create`] | the pod that is asked for, and asking for it once |
 //! | [`view`], [`watch`], [`outcome`] | the pod as it changes, and what that means (`outcome` is pure) |
 //! | [`attach`] | stdin on its way into the container |
@@ -14,6 +14,7 @@
 //!
 //! Types of kube stay in here.
 
+mod absence;
 mod attach;
 mod auth;
 mod cleanup;

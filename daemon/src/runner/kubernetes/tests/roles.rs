@@ -1,6 +1,8 @@
 //! Accounts that may not do everything, and what stands between them and the API server.
 
-use worknode_podsim::{ConnectProxy, Effect, Matching, Rule, Trap, Tunnel};
+use std::time::Duration;
+
+use worknode_podsim::{ConnectProxy, Effect, Fault, Matching, Rule, Trap, Tunnel};
 
 use super::harness::{Unit, World, pod};
 
@@ -157,4 +159,24 @@ async fn a_kubeconfigs_proxy_carries_the_streams_too() {
         let wanted = Tunnel { target: "kubernetes:6443".to_owned(), authorization };
         assert!(tunnels.iter().all(|tunnel| *tunnel == wanted), "{tunnels:?}");
     }
+}
+
+/// As a real one does: its port is open before it knows the roles.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_that_comes_back_is_given_a_moment() {
+    let world = World::simulated();
+    let script =
+        "cat; i=1; while [ $i -le 3000 ]; do echo line $i; i=$((i+1)); [ $((i % 50)) = 0 ] && sleep 0.02; done; exit 0";
+    let mut unit = script_as(&world, &stock_role(&world), script, b"").await;
+    unit.has_written(2000).await;
+    let faults = world.sim().faults();
+    faults.inject(Fault::StopApi { orderly: false }).unwrap();
+    for (verb, resource) in [("watch", "pods"), ("list", "pods"), ("get", "pods"), ("get", "pods/log")] {
+        faults.set(Trap::times(2, Matching::new(verb, resource), Effect::Deny));
+    }
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    faults.inject(Fault::StartApi).unwrap();
+    assert_eq!(unit.end().await, "2 Finished");
+    let lines: String = (1..=3000).map(|number| format!("line {number}\n")).collect();
+    assert_eq!(String::from_utf8_lossy(&unit.stdout()), lines);
 }
