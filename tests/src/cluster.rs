@@ -3,10 +3,11 @@
 mod api;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use worknode_podsim::{Options, PodSim};
+use worknode_podsim::{Fault, Options, PodSim};
 
 use crate::skipped;
 use crate::wait::{Deadline, PATIENCE};
@@ -16,6 +17,16 @@ pub const KUBECONFIG: &str = "WORKNODE_KUBECONFIG";
 
 /// Kubeconfig for the same cluster with the stock role of an AWX container group in `default`.
 pub const RESTRICTED_KUBECONFIG: &str = "WORKNODE_RESTRICTED_KUBECONFIG";
+
+/// Program that stops and starts the API server of that cluster, which must be nobody else's then.
+pub const FAULT_PROGRAM: &str = "WORKNODE_FAULT_CLUSTER";
+
+fn order(verb: &str) -> Result<()> {
+    let program = std::env::var_os(FAULT_PROGRAM).context(FAULT_PROGRAM)?;
+    let done = Command::new(program).arg(verb).status().context(verb.to_owned())?;
+    ensure!(done.success(), "{verb}: {done}");
+    Ok(())
+}
 
 /// An API server and what tests want to know from it.
 #[derive(Debug)]
@@ -54,6 +65,52 @@ impl Cluster {
             return Ok(None);
         };
         Ok(Some(Self { api: api::Api::of(&kubeconfig)?, kubeconfig, podsim: None }))
+    }
+
+    /// The real cluster, if it can be made to fail: `WORKNODE_FAULT_CLUSTER` names the program that does it. Else nothing,
+    /// and a reason printed.
+    ///
+    /// # Errors
+    /// Fails if the kubeconfig cannot be read.
+    pub fn real_with_faults() -> Result<Option<Self>> {
+        if std::env::var_os(FAULT_PROGRAM).is_none() {
+            skipped(format_args!("{FAULT_PROGRAM} names no program that stops the API server of a real cluster"));
+            return Ok(None);
+        }
+        Self::real()
+    }
+
+    /// Ends the API server, as SIGKILL does.
+    ///
+    /// # Errors
+    /// Fails if that cannot be done.
+    pub fn stop_api(&self) -> Result<()> {
+        match &self.podsim {
+            Some(podsim) => podsim.faults().inject(Fault::StopApi { orderly: false }).map(drop).context("stop"),
+            None => order("stop-api"),
+        }
+    }
+
+    /// Starts it again.
+    ///
+    /// # Errors
+    /// Fails if that cannot be done.
+    pub fn start_api(&self) -> Result<()> {
+        match &self.podsim {
+            Some(podsim) => podsim.faults().inject(Fault::StartApi).map(drop).context("start"),
+            None => order("start-api"),
+        }
+    }
+
+    /// Waits until the kubelet has taken every pod of this node.
+    ///
+    /// # Errors
+    /// Fails with the pods at the deadline.
+    pub fn wait_for_node_of(&self, node: &str) -> Result<()> {
+        let taken = |pod: &Value| {
+            pod.pointer("/status/startTime").is_some() || pod.pointer("/status/initContainerStatuses").is_some()
+        };
+        self.wait_for_pods_of(node, |pods| pods.iter().all(taken))
     }
 
     /// The kubeconfig of its administrator.

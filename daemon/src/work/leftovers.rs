@@ -68,7 +68,8 @@ async fn try_until_clear(kind: Arc<dyn WorkKind>, found: Found) {
     let mut pause = FIRST_PAUSE;
     while let Err(fault) = kind.discard(&found).await {
         warn!("unit {}: what it left behind could not be removed yet: {fault}", found.id);
-        tokio::time::sleep(pause).await;
+        // Between a half and the whole: many units may wait for the same server.
+        tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..=1.0))).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

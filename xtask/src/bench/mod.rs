@@ -5,6 +5,7 @@
 
 mod control;
 mod cpu;
+mod crowd;
 mod figure;
 mod memory;
 mod pods;
@@ -59,13 +60,15 @@ struct Stage {
     counts: bool,
 }
 
-const STAGES: [Stage; 7] = [
+const STAGES: [Stage; 9] = [
     Stage { name: "control", take: control::latencies, counts: true },
     Stage { name: "burst", take: control::burst, counts: true },
     Stage { name: "stdout", take: streams::output, counts: true },
     Stage { name: "stdin", take: streams::input, counts: true },
     Stage { name: "jobs", take: memory::running_jobs, counts: true },
     Stage { name: "podsim", take: pods::simulated, counts: false },
+    Stage { name: "pods-50", take: crowd::fifty, counts: false },
+    Stage { name: "pods-500", take: crowd::five_hundred, counts: false },
     Stage { name: "cluster", take: pods::real, counts: false },
 ];
 

@@ -69,7 +69,7 @@ struct Timed {
     end_known: Duration,
 }
 
-fn start(bench: &Bench<'_>, cluster: &Cluster) -> Result<Node> {
+pub(super) fn start(bench: &Bench<'_>, cluster: &Cluster) -> Result<Node> {
     let kind = json!({
         "worktype": "pod", "authmethod": "kubeconfig", "kubeconfig": cluster.kubeconfig(),
         "allowruntimepod": true, "allowruntimeparams": true,
@@ -77,7 +77,7 @@ fn start(bench: &Bench<'_>, cluster: &Cluster) -> Result<Node> {
     bench.harness()?.action("work-kubernetes", kind).start()
 }
 
-fn script(words: &str) -> String {
+pub(super) fn script(words: &str) -> String {
     let worker = json!({"name": "worker", "image": "busybox", "command": ["sh", "-c", words]});
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bench"}, "spec": {"containers": [worker]}})
         .to_string()

@@ -4,9 +4,8 @@
 //! repeat a POST and its attach stands still when both directions are busy.
 
 use std::{
-    collections::HashMap,
     error::Error,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -15,17 +14,14 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use kube::client::Body;
 use serde::{Deserialize, de::DeserializeOwned};
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout},
-};
-use worknode_protocol::config::model::{KubeTuning, KubernetesType};
+use tokio::time::{Instant, timeout};
+use worknode_protocol::config::model::KubernetesType;
 
 use super::{
-    absence::Absence,
     attach::Choices,
     auth::{Access, AuthError, Environment, Source},
-    limiter::{Limiter, NeverAccepts},
+    limiter::NeverAccepts,
+    pool::{Connection, Pool},
     retry::Patience,
     watch::Feeds,
 };
@@ -34,10 +30,8 @@ use super::{
 const ANSWER: Duration = Duration::from_secs(60);
 /// Longest wait for the words of a refusal.
 const REFUSAL: Duration = Duration::from_secs(10);
-/// Pods asked for at the same time under one identity. A creation takes the API server some 20 ms (webhooks and quotas are
-/// asked, the store writes): 16 at a time keep it busy, and more would only wait there, beyond its limits of fairness, and
-/// be answered with 429.
-pub(crate) const CREATIONS: usize = 16;
+/// Time between two readings of credentials because of failed handshakes.
+const BETWEEN_REFRESHES: Duration = Duration::from_secs(10);
 /// Longest object that is read: etcd holds 1.5 MiB, encoded once more as JSON.
 const OBJECT_BYTES: usize = 16 * 1024 * 1024;
 /// Longest refusal.
@@ -123,72 +117,6 @@ impl ApiError {
     }
 }
 
-/// One client of one cluster under one identity. Units share it; nothing in it changes.
-struct Connection {
-    identity: [u8; 32],
-    client: kube::Client,
-    shared: Arc<Shared>,
-}
-
-/// What the units under one identity share, also after its credentials were read anew.
-struct Shared {
-    limiter: Limiter,
-    /// Permits for pods that are being asked for.
-    creations: Semaphore,
-    feeds: Arc<Feeds>,
-    absence: Absence,
-}
-
-impl Shared {
-    fn new(limits: &KubeTuning) -> Self {
-        Self {
-            limiter: Limiter::new(limits),
-            creations: Semaphore::new(CREATIONS),
-            feeds: Arc::default(),
-            absence: Absence::default(),
-        }
-    }
-}
-
-/// The clients in use, by identity. A client that no unit uses goes.
-pub(crate) struct Pool {
-    limits: KubeTuning,
-    connections: Mutex<HashMap<[u8; 32], Weak<Connection>>>,
-    attach: Choices,
-}
-
-impl Pool {
-    pub(crate) fn new(tuning: KubeTuning) -> Self {
-        Self { limits: tuning, connections: Mutex::default(), attach: Choices::default() }
-    }
-
-    /// A client for this access: one in use if `fresh` is not asked for. Blocks: a credential plugin may run.
-    fn connect(&self, access: Access, fresh: bool) -> Result<Arc<Connection>, ApiError> {
-        let identity = access.identity;
-        let known = self.lock().get(&identity).and_then(Weak::upgrade);
-        if let Some(known) = known.as_ref().filter(|_| !fresh) {
-            return Ok(Arc::clone(known));
-        }
-        let shared = known.map_or_else(|| Arc::new(Shared::new(&self.limits)), |known| Arc::clone(&known.shared));
-        let client = kube::Client::try_from(access.config).map_err(|fault| AuthError::Invalid(words(&fault)))?;
-        let connection = Arc::new(Connection { identity, client, shared });
-        let mut connections = self.lock();
-        connections.retain(|_, connection| connection.strong_count() > 0);
-        connections.insert(identity, Arc::downgrade(&connection));
-        Ok(connection)
-    }
-
-    /// How many shared watches there are.
-    #[cfg(test)]
-    pub(crate) fn watched(&self) -> usize {
-        self.lock().values().filter_map(Weak::upgrade).map(|connection| connection.shared.feeds.len()).sum()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Weak<Connection>>> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// The API server as one unit sees it.
 pub(crate) struct Api {
     pool: Arc<Pool>,
@@ -218,7 +146,7 @@ impl Api {
         let work = move || {
             let access = Access::load(&source, &kind, named, &world)?;
             let default_namespace = access.namespace.clone();
-            let current = Mutex::new(pool.connect(access, false)?);
+            let current = Mutex::new(pool.connect(access, None)?);
             Ok(Self { pool, source, kind, world, current, default_namespace })
         };
         tokio::task::spawn_blocking(work).await.map_err(|fault| ApiError::Malformed(fault.to_string()))?
@@ -263,13 +191,44 @@ impl Api {
         &self.pool.attach
     }
 
-    /// Reads the credentials once more, after they were refused.
-    async fn refresh(&self) -> Result<(), ApiError> {
+    /// Reads the credentials once more, after they were refused over this connection. Of many units that are refused at
+    /// once one does it, and runs a plugin, for all.
+    async fn refresh(&self, refused: &Arc<Connection>) -> Result<(), ApiError> {
+        if !Arc::ptr_eq(&self.connection(), refused) {
+            return Ok(());
+        }
+        let mut refreshed = refused.shared.refreshed.lock().await;
+        if let Some(newer) = self.pool.newer_than(refused) {
+            *self.current.lock().unwrap_or_else(PoisonError::into_inner) = newer;
+            return Ok(());
+        }
+        self.read_anew(Arc::clone(refused)).await?;
+        *refreshed = Some(Instant::now());
+        Ok(())
+    }
+
+    /// The same after the handshake failed, as it does where certificates were replaced. Not again and again: the server
+    /// may be another one, for hours.
+    async fn refresh_after_handshake(&self, failed: &Arc<Connection>) {
+        let recently = |at: Instant| at.elapsed() < BETWEEN_REFRESHES;
+        let refreshed = *failed.shared.refreshed.lock().await;
+        if refreshed.is_some_and(recently) && self.pool.newer_than(failed).is_none() {
+            return;
+        }
+        if let Err(fault) = self.refresh(failed).await {
+            tracing::debug!(error = %fault, "credentials could not be read anew");
+        }
+    }
+
+    async fn read_anew(&self, refused: Arc<Connection>) -> Result<(), ApiError> {
         let (pool, source, kind, world) =
             (self.pool.clone(), self.source.clone(), self.kind.clone(), self.world.clone());
-        let work = move || pool.connect(Access::load(&source, &kind, true, &world)?, true);
+        let work = move || pool.connect(Access::load(&source, &kind, true, &world)?, Some(&refused));
         let connection =
-            tokio::task::spawn_blocking(work).await.map_err(|fault| ApiError::Malformed(fault.to_string()))??;
+            tokio::task::spawn_blocking(work).await.map_err(|fault| ApiError::Malformed(fault.to_string()))?;
+        // A file that is just being replaced, a plugin whose own server is away: a later try may find them well.
+        let connection =
+            connection.map_err(|fault| ApiError::Unreachable { message: fault.to_string(), sent: false })?;
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = connection;
         Ok(())
     }
@@ -281,20 +240,32 @@ impl Api {
 
     /// Sends a request; a refused credential is read again once.
     async fn send_or_refresh(&self, request: &Request<Bytes>) -> Result<Response<Body>, ApiError> {
-        match self.send_once(request).await {
+        let connection = self.connection();
+        match self.send_once(&connection, request).await {
             Err(ApiError::Refused { code: 401, .. }) => {
-                self.refresh().await?;
-                self.send_once(request).await
+                self.refresh(&connection).await?;
+                self.send_once(&self.connection(), request).await
             }
             answer => answer,
         }
     }
 
-    async fn send_once(&self, request: &Request<Bytes>) -> Result<Response<Body>, ApiError> {
-        let connection = self.connection();
+    async fn send_once(
+        &self,
+        connection: &Arc<Connection>,
+        request: &Request<Bytes>,
+    ) -> Result<Response<Body>, ApiError> {
         connection.shared.limiter.wait().await?;
         let request = request.clone().map(Body::from);
-        let answer = connection.client.send(request).await.map_err(|fault| unreachable(&fault))?;
+        let answer = match connection.client.send(request).await {
+            Ok(answer) => answer,
+            Err(fault) => {
+                if is_handshake(&fault) {
+                    self.refresh_after_handshake(connection).await;
+                }
+                return Err(unreachable(&fault));
+            }
+        };
         if answer.status().is_success() { Ok(answer) } else { Err(refusal(answer).await) }
     }
 
@@ -322,17 +293,17 @@ impl Api {
     }
 
     async fn upgrade_or_refresh(&self, request: &Request<Bytes>) -> Result<Response<Body>, ApiError> {
-        match self.upgrade_once(request).await {
+        let connection = self.connection();
+        match Self::upgrade_once(&connection, request).await {
             Err(ApiError::Refused { code: 401, .. }) => {
-                self.refresh().await?;
-                self.upgrade_once(request).await
+                self.refresh(&connection).await?;
+                Self::upgrade_once(&self.connection(), request).await
             }
             answer => answer,
         }
     }
 
-    async fn upgrade_once(&self, request: &Request<Bytes>) -> Result<Response<Body>, ApiError> {
-        let connection = self.connection();
+    async fn upgrade_once(connection: &Arc<Connection>, request: &Request<Bytes>) -> Result<Response<Body>, ApiError> {
         connection.shared.limiter.wait().await?;
         let answer = timeout(ANSWER, connection.client.send(request.clone().map(Body::from))).await;
         let answer = answer.map_err(|_| ApiError::timed_out())?.map_err(|fault| unreachable(&fault))?;
@@ -431,6 +402,20 @@ fn plain_words(code: StatusCode, body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let first = text.trim().lines().next().unwrap_or_default();
     if first.is_empty() || first.starts_with('<') { code.to_string() } else { first.chars().take(500).collect() }
+}
+
+/// True if the TLS handshake, or the server's words about it, stand in the way.
+fn is_handshake(fault: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(fault);
+    while let Some(fault) = cause {
+        // An I/O error hides what it is made of from `source`.
+        let inner = fault.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if fault.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return true;
+        }
+        cause = fault.source();
+    }
+    false
 }
 
 fn unreachable(fault: &kube::Error) -> ApiError {

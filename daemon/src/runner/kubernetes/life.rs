@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use worknode_protocol::unit::{Detail, PodProblem, RestartProblem, State};
 
 use super::{
@@ -63,11 +63,22 @@ impl PodRunner {
         Self { cluster, order, api: None, origin: Origin::Receptor { running: found.status.state == State::Running } }
     }
 
-    /// Connects, unless [`Runner::start`] did.
+    /// Connects, unless [`Runner::start`] did. A unit of an earlier daemon has a pod, which is not given up because of a
+    /// file or a plugin that is not well just now.
     async fn connected(&mut self) -> Result<Api, ApiError> {
-        match self.api.take() {
-            Some(api) => Ok(api),
-            None => self.cluster.connect(&self.order).await,
+        if let Some(api) = self.api.take() {
+            return Ok(api);
+        }
+        let mut tries = self.cluster.patience().tries();
+        loop {
+            let begin = Instant::now();
+            let fault = match self.cluster.connect(&self.order).await {
+                Err(fault @ ApiError::Auth(_)) => fault,
+                answer => return answer,
+            };
+            let Some(pause) = tries.after_failure(begin.elapsed(), None) else { return Err(fault) };
+            tracing::debug!(error = %fault, ?pause, "reading the credentials again");
+            sleep(pause).await;
         }
     }
 
@@ -279,13 +290,13 @@ impl Runner for PodRunner {
             let api = tokio::select! {
                 biased;
                 () = unit.detach.cancelled() => return Ending::Detached,
+                () = unit.cancel.cancelled(), if self.api.is_none() => {
+                    return Ending::Cancelled { leftover: !journal.record().name.is_empty() };
+                }
                 api = self.connected() => api,
             };
             let api = match api {
                 Ok(api) => api,
-                Err(_) if unit.cancel.is_cancelled() => {
-                    return Ending::Cancelled { leftover: !journal.record().name.is_empty() };
-                }
                 Err(fault) => return Ending::Done(State::Failed, unreachable(journal.record(), &fault)),
             };
             let mut output = None;

@@ -31,11 +31,13 @@ mod output;
 mod plan;
 mod pod;
 mod policy;
+mod pool;
 mod proxy;
 mod record;
 mod resume;
 mod retry;
 mod stamp;
+mod transport;
 mod view;
 mod watch;
 
@@ -54,10 +56,11 @@ pub use auth::Environment;
 
 use self::{
     auth::Source,
-    client::{Api, ApiError, Pool, Way},
+    client::{Api, ApiError, Way},
     life::PodRunner,
     plan::Order,
     pod::Labels,
+    pool::Pool,
     record::{Journal, Record, Step},
     retry::Patience,
 };
@@ -192,6 +195,12 @@ impl Cluster {
         let api = self.connect(order).await.map_err(failed)?;
         let labels = self.labels(found.id.as_str());
         let removed = cleanup::remove(&api, &record, &labels, self.kind.grace_period).await;
+        if let Err(cleanup::Remains::Api(fault)) = &removed
+            && let Some(asked) = fault.retry_after()
+        {
+            // The caller comes back after a pause of its own, which does not know of the server's.
+            tokio::time::sleep(asked.min(retry::LONGEST_ASKED)).await;
+        }
         removed.map_err(|fault| DiscardError(format!("pod {}: {fault}", record.pod())))?;
         let mut journal = Journal::new(found.dir.clone(), record);
         journal.note_deleted().await.map_err(|fault| DiscardError(fault.to_string()))

@@ -12,7 +12,7 @@ const GROWTH: f64 = 1.5;
 /// ... up to here (work-types 6).
 const CAP: Duration = Duration::from_secs(30);
 /// Longest pause that a server may ask for: beyond it the patience would be its, not ours.
-const LONGEST_ASKED: Duration = Duration::from_secs(300);
+pub(crate) const LONGEST_ASKED: Duration = Duration::from_secs(300);
 /// With an `apiretrytimeout` of zero: receptor's rule (control-protocol 5.5).
 const RECEPTORS_TRIES: u32 = 5;
 const RECEPTORS_PAUSE: Duration = Duration::from_secs(1);
@@ -71,9 +71,10 @@ impl Tries {
         }
         let left = self.limit.checked_sub(self.spent).filter(|left| !left.is_zero())?;
         let pause = match asked {
-            Some(asked) => asked.min(LONGEST_ASKED),
+            // A server that asks for no pause is not asked again at once.
+            Some(asked) if !asked.is_zero() => asked.min(LONGEST_ASKED),
             // Between a half and the whole, so that many units do not come back at once.
-            None => self.pause.mul_f64(rand::rng().random_range(0.5..=1.0)),
+            _ => self.pause.mul_f64(rand::rng().random_range(0.5..=1.0)),
         };
         let pause = pause.min(left);
         self.pause = self.pause.mul_f64(GROWTH).min(CAP);
@@ -113,6 +114,7 @@ mod tests {
         let mut ask = |seconds| tries.after_failure(Duration::ZERO, Some(Duration::from_secs(seconds)));
         assert_eq!(ask(7), Some(Duration::from_secs(7)));
         assert_eq!(ask(100_000), Some(Duration::from_secs(300)));
+        assert!(ask(0) >= Some(Duration::from_millis(500)), "no busy loop");
     }
 
     #[test]

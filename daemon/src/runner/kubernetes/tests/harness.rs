@@ -86,6 +86,11 @@ impl World {
         self.sim.as_ref().unwrap()
     }
 
+    /// Takes another kubeconfig for the same cluster.
+    pub(super) fn use_kubeconfig(&mut self, file: &Path) {
+        file.clone_into(&mut self.kubeconfig);
+    }
+
     pub(super) fn kubeconfig_text(&self) -> String {
         std::fs::read_to_string(&self.kubeconfig).unwrap()
     }

@@ -2,6 +2,7 @@
 //! `WORKNODE_KUBECONFIG` names. What a real cluster cannot be made to do on demand runs on the simulator alone.
 
 mod contract;
+mod credentials;
 mod faults;
 pub(super) mod harness;
 mod outages;

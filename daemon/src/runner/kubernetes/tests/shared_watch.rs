@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use worknode_podsim::{Effect, Fault, Matching, Trap, Use, Which};
 
 use super::harness::{PATIENCE, Unit, World};
-use crate::runner::kubernetes::{KubernetesKind, client::CREATIONS, watch::LINGER};
+use crate::runner::kubernetes::{KubernetesKind, pool::CREATIONS, watch::LINGER};
 
 const UNITS: usize = 12;
 
