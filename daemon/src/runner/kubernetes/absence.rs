@@ -27,11 +27,16 @@ impl Absence {
                 Err(ApiError::Unreachable { message, sent: false })
             }
             Err(fault @ ApiError::Unreachable { .. }) => {
-                *self.lock() = Some(Instant::now());
+                self.note();
                 Err(fault)
             }
             answer => answer,
         }
+    }
+
+    /// A stream broke that only the server's end breaks.
+    pub(super) fn note(&self) {
+        *self.lock() = Some(Instant::now());
     }
 
     fn is_recent(&self) -> bool {

@@ -233,6 +233,13 @@ impl Api {
         Ok(())
     }
 
+    /// A watch broke: the API server may be away.
+    pub(crate) fn note_broken(&self, fault: &ApiError) {
+        if matches!(fault, ApiError::Unreachable { .. }) {
+            self.connection().shared.absence.note();
+        }
+    }
+
     async fn send(&self, request: &Request<Bytes>) -> Result<Response<Body>, ApiError> {
         let answer = self.send_or_refresh(request).await;
         self.connection().shared.absence.judge(answer)

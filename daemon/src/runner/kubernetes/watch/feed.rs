@@ -184,6 +184,7 @@ impl Feed {
                 Err(fault) if fault.is_temporary() => fault,
                 Err(fault) => return fault,
             };
+            api.note_broken(&fault);
             let pause = tries.after_failure(begin.elapsed(), fault.retry_after()).unwrap_or(SHORT);
             tracing::debug!(namespace = self.key.namespace, error = %fault, ?pause, "watching the pods again");
             self.note_trouble(fault);

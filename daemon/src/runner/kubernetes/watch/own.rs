@@ -52,6 +52,7 @@ impl<'a> OwnWatch<'a> {
                 Ok(Some(event)) => return Ok(event),
                 Ok(None) => {}
                 Err(fault) if fault.is_temporary() => {
+                    self.api.note_broken(&fault);
                     self.lines = None;
                     let pause = self.tries.after_failure(begin.elapsed(), fault.retry_after());
                     let Some(pause) = pause else { return Err(fault) };
