@@ -217,7 +217,7 @@ async fn rotation_is_told_where_it_may_have_taken_lines() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_while_the_api_server_is_away_leaves_its_pod_to_the_release() {
     let world = World::simulated();
-    let mut unit = world.script(&world.kind(""), "cat; sleep 1000", b"").await;
+    let mut unit = world.script(&world.kind("graceperiod: 1s"), "cat; sleep 1000", b"").await;
     unit.told("1 Pod Running").await;
     let faults = world.sim().faults();
     faults.inject(Fault::StopApi { orderly: false }).unwrap();
@@ -235,7 +235,7 @@ async fn a_cancel_while_the_api_server_is_away_leaves_its_pod_to_the_release() {
 async fn a_cancel_after_a_lost_answer_finds_the_pod() {
     let world = World::simulated();
     trap(&world, "create", "pods", 1, Effect::LoseAnswer);
-    let mut unit = world.script(&world.kind(""), "cat; sleep 1000", b"").await;
+    let mut unit = world.script(&world.kind("graceperiod: 1s"), "cat; sleep 1000", b"").await;
     let name = unit.asked().await;
     let there = |pod: Option<&serde_json::Value>| pod.is_some();
     world.sim().pods().until("default", &name, PATIENCE, there).await.unwrap();

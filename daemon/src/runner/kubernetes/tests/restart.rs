@@ -121,7 +121,7 @@ async fn a_unit_whose_payload_was_not_accepted_cannot_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_deleted_while_the_daemon_was_away() {
     let world = World::simulated();
-    let mut unit = world.script(&world.kind(""), "cat; echo on; sleep 1000", b"").await;
+    let mut unit = world.script(&world.kind("graceperiod: 1s"), "cat; echo on; sleep 1000", b"").await;
     unit.has_written(3).await;
     unit.kill().await;
     unit.discard().await.unwrap();
@@ -180,7 +180,7 @@ async fn a_running_unit_of_receptor_is_taken_over() {
 async fn a_pending_unit_of_receptor_fails_and_loses_its_pod() {
     let world = World::simulated();
     let definition = pod("cat; sleep 1000").replace("\"generateName\"", "\"namespace\":\"default\",\"generateName\"");
-    let mut unit = world.submit(&world.kind(""), &[("secret_kube_pod", &definition)], b"").await;
+    let mut unit = world.submit(&world.kind("graceperiod: 1s"), &[("secret_kube_pod", &definition)], b"").await;
     unit.told("1 Pod Running").await;
     unit.kill().await;
     make_receptors(&unit, &world, &definition);
