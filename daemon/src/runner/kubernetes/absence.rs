@@ -18,25 +18,26 @@ const MOMENTS: Duration = Duration::from_secs(60);
 pub(super) struct Absence(Mutex<Option<Instant>>);
 
 impl Absence {
-    /// Takes note of an answer. A refusal of the account becomes one that is worth another try, where the server has just
-    /// come back; nothing of the request was carried out.
+    /// Takes note of an answer. A refusal of the account is worth another try where the server has just come back.
     pub(super) fn judge<T>(&self, answer: Result<T, ApiError>) -> Result<T, ApiError> {
         match answer {
             Err(ApiError::Refused { code, message, .. }) if is_of_account(code, &message) && self.is_recent() => {
                 tracing::debug!(error = message, "refused by an API server that was away until now");
-                Err(ApiError::Unreachable { message, sent: false })
+                Err(ApiError::NotReady(message))
             }
-            Err(fault @ ApiError::Unreachable { .. }) => {
-                self.note();
+            Err(fault) => {
+                self.note(&fault);
                 Err(fault)
             }
             answer => answer,
         }
     }
 
-    /// A stream broke that only the server's end breaks.
-    pub(super) fn note(&self) {
-        *self.lock() = Some(Instant::now());
+    /// Takes note of a fault: of a request, or of a stream that broke off.
+    pub(super) fn note(&self, fault: &ApiError) {
+        if let ApiError::Unreachable { .. } = fault {
+            *self.lock() = Some(Instant::now());
+        }
     }
 
     fn is_recent(&self) -> bool {
@@ -85,6 +86,7 @@ mod tests {
         assert!(is_final(absence.judge(refused(403, "pods \"a\" is forbidden: exceeded quota: rq"))));
         assert!(is_final(absence.judge(refused(404, "pods \"a\" not found"))));
         tokio::time::advance(MOMENTS / 2).await;
+        absence.note(&ApiError::NotReady(ROLE.to_owned()));
         // What was only put off does not put it off for longer.
         assert!(!is_final(absence.judge(refused(403, ROLE))));
         tokio::time::advance(MOMENTS / 2).await;

@@ -62,6 +62,9 @@ pub(crate) enum ApiError {
         /// It may have been carried out.
         sent: bool,
     },
+    /// The API server has just come back and refuses what it may allow in a moment. Nothing was carried out.
+    #[error("{0}")]
+    NotReady(String),
     /// The client-side limiter lets nothing out.
     #[error(transparent)]
     Limited(#[from] NeverAccepts),
@@ -94,7 +97,7 @@ impl ApiError {
             // Not overload but a limit of the store (kubernetes-streams 7).
             Self::Refused { code: 500, message, .. } => !message.contains("request is too large"),
             Self::Refused { code, .. } => matches!(code, 408 | 429 | 500..=599),
-            Self::Unreachable { .. } | Self::Malformed(_) => true,
+            Self::Unreachable { .. } | Self::NotReady(_) | Self::Malformed(_) => true,
             Self::Limited(_) | Self::Auth(_) => false,
         }
     }
@@ -233,11 +236,9 @@ impl Api {
         Ok(())
     }
 
-    /// A watch broke: the API server may be away.
+    /// A stream broke: the API server may be away.
     pub(crate) fn note_broken(&self, fault: &ApiError) {
-        if matches!(fault, ApiError::Unreachable { .. }) {
-            self.connection().shared.absence.note();
-        }
+        self.connection().shared.absence.note(fault);
     }
 
     async fn send(&self, request: &Request<Bytes>) -> Result<Response<Body>, ApiError> {

@@ -96,6 +96,7 @@ impl Creation<'_> {
             *asked |= match &fault {
                 ApiError::Unreachable { sent, .. } => *sent,
                 ApiError::Refused { code, .. } => *code != 429,
+                ApiError::NotReady(_) => false,
                 _ => true,
             };
             let Some(pause) = tries.after_failure(begin.elapsed(), fault.retry_after()) else { return Err(fault) };

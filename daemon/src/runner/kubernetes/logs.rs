@@ -117,6 +117,7 @@ impl Log<'_> {
                 Close::Broken(fault) => fault,
                 Close::End | Close::Gap => ApiError::Malformed("the log ended while the worker runs".to_owned()),
             };
+            self.api.note_broken(&fault);
             if *follower.position() != before {
                 tries = Tries::new(self.patience);
             }
@@ -198,6 +199,7 @@ impl Log<'_> {
                 Close::Broken(fault) if !fault.is_temporary() && !is_early(&fault) => return Err(fault.into()),
                 Close::Broken(fault) => fault,
             };
+            self.api.note_broken(&fault);
             let Some(pause) = tries.after_failure(begin.elapsed(), fault.retry_after()) else {
                 return Err(fault.into());
             };
