@@ -30,10 +30,11 @@ type Phase = fn(&Node, &Cluster) -> Result<()>;
 fn all_phases(cluster: &Cluster) -> Result<()> {
     let id = format!("test-{:08x}", rand::random::<u32>());
     let node = Harness::new()?.id(&id).kubernetes("kubeit", cluster, &json!({})).start()?;
-    let phases: [(&str, Phase); 7] = [
+    let phases: [(&str, Phase); 8] = [
         ("create", create),
         ("wait", wait),
         ("stdin not begun", stdin),
+        ("payload", payload),
         ("running", running),
         ("ending", ending),
         ("cancel", cancel),
@@ -118,6 +119,36 @@ fn stdin(node: &Node, cluster: &Cluster) -> Result<()> {
     cluster.start_api()?;
     succeeds(node, &unit, "payload\n")?;
     node.release(&unit)
+}
+
+/// The API server is killed while 64 MiB of payload are on their way, at random points: all of them arrive, or the unit has
+/// failed and says where they were cut. `WORKNODE_STDIN_CUTS` says how often.
+#[allow(clippy::print_stderr, reason = "where each was cut is worth a look")]
+fn payload(node: &Node, cluster: &Cluster) -> Result<()> {
+    let times: u32 = std::env::var("WORKNODE_STDIN_CUTS").map_or(Ok(1), |times| times.parse())?;
+    let payload = vec![b'x'; 64 * 1024 * 1024];
+    let whole = format!("{}\n", payload.len());
+    for number in 1..=times {
+        let unit = submit(node, &definition("cat | wc -c; sleep 1"), &payload)?;
+        node.wait_status(&unit, |status| status.detail == "Sending stdin to pod" || status.state.ended())?;
+        pause(Duration::from_millis(rand::random_range(0..1500)));
+        cluster.stop_api()?;
+        cluster.start_api()?;
+        let status = node.wait_ended(&unit)?;
+        let output = String::from_utf8(node.results(&unit)?)?;
+        eprintln!("payload {number} of {times}: {status}, the pod counted {output:?}");
+        match status.state {
+            State::Succeeded => anyhow::ensure!(output == whole, "{status}, with {output:?}"),
+            _ => anyhow::ensure!(status.detail.starts_with("stdin was cut at byte "), "{status}"),
+        }
+        node.release(&unit)?;
+    }
+    Ok(())
+}
+
+#[allow(clippy::disallowed_methods, reason = "the API server is to go at a random moment")]
+fn pause(length: Duration) {
+    std::thread::sleep(length);
 }
 
 fn running(node: &Node, cluster: &Cluster) -> Result<()> {
