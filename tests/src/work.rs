@@ -213,9 +213,22 @@ impl Node {
     /// # Errors
     /// Fails if it is not so in time, with the last status.
     pub fn wait_status(&self, unit: &str, wanted: impl Fn(&UnitStatus) -> bool) -> Result<UnitStatus> {
+        self.wait_status_within(unit, PATIENCE, wanted)
+    }
+
+    /// The same, with this much time.
+    ///
+    /// # Errors
+    /// Fails if it is not so in time, with the last status.
+    pub fn wait_status_within(
+        &self,
+        unit: &str,
+        limit: Duration,
+        wanted: impl Fn(&UnitStatus) -> bool,
+    ) -> Result<UnitStatus> {
         let watch = Watch::new(&self.unit_directory(unit))?;
         let mut last = None;
-        let found = watch.until(Deadline::default(), "the wanted status", || {
+        let found = watch.until(Deadline::after(limit), "the wanted status", || {
             let status = self.status(unit)?;
             Ok(if wanted(&status) {
                 Some(status)

@@ -13,6 +13,9 @@ use worknode_tests::{Harness, Node, State, UnitStatus};
 /// How long the API server is away at least: longer than what a client that does not try again would bear.
 const AWAY: Duration = Duration::from_secs(3);
 
+/// How long a cluster may take until its scheduler and kubelet work again after their API server was away.
+const RECOVERY: Duration = Duration::from_secs(180);
+
 #[test]
 fn podsim() -> Result<()> {
     all_phases(&Cluster::podsim()?)
@@ -130,11 +133,13 @@ fn payload(node: &Node, cluster: &Cluster) -> Result<()> {
     let whole = format!("{}\n", payload.len());
     for number in 1..=times {
         let unit = submit(node, &definition("cat | wc -c; sleep 1"), &payload)?;
-        node.wait_status(&unit, |status| status.detail == "Sending stdin to pod" || status.state.ended())?;
+        node.wait_status_within(&unit, RECOVERY, |status| {
+            status.detail == "Sending stdin to pod" || status.state.ended()
+        })?;
         pause(Duration::from_millis(rand::random_range(0..1500)));
         cluster.stop_api()?;
         cluster.start_api()?;
-        let status = node.wait_ended(&unit)?;
+        let status = node.wait_ended_within(&unit, RECOVERY)?;
         let output = String::from_utf8(node.results(&unit)?)?;
         eprintln!("payload {number} of {times}: {status}, the pod counted {output:?}");
         match status.state {
