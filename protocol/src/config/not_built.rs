@@ -55,7 +55,7 @@ pub const NOT_BUILT: &[Gap] = &[
     // Commands: work-types 3.
     Key(CMD, "memorymax"), Key(CMD, "cpumax"),
     // Kubernetes core: work-types 2.2.
-    Word(K8S, "streammethod", "tcp"), Word(K8S, "streammethod", "attach"), Word(K8S, "streammethod", "shim"),
+    Word(K8S, "streammethod", "tcp"), Word(K8S, "streammethod", "attach"),
     Key(K8S, "shell"), Key(K8S, "script"), Key(K8S, "workingdir"), Key(K8S, "env"), Key(K8S, "envfrom"),
     // Kubernetes authentication: work-types 2.3.
     Word(K8S, "authmethod", "token"), Word(K8S, "authmethod", "certificate"), Word(K8S, "authmethod", "basic"),

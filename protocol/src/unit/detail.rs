@@ -153,6 +153,9 @@ pub enum Detail {
     /// Time stamps of the lines before and after the gap.
     #[error("Output may be incomplete: log rotated between {from} and {to}")]
     OutputIncomplete { from: String, to: String },
+    /// Bytes of output that are there, of more that nobody has any longer.
+    #[error("output was cut at byte {0}")]
+    OutputCut(u64),
 
     // Kubernetes, stream method `tcp`.
     #[error("Error listening: {0}")]
@@ -340,6 +343,7 @@ mod tests {
                 Detail::OutputIncomplete { from: "T1".to_owned(), to: "T2".to_owned() },
                 "Output may be incomplete: log rotated between T1 and T2",
             ),
+            (Detail::OutputCut(5), "output was cut at byte 5"),
         ] {
             assert_eq!(detail.to_string(), text);
         }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `payload` | what is to be sent |
 //! | `websocket`, `spdy` | the two transports |
+//! | `duplex` | a session for both directions, to be spoken to and listened to at will |
 //! | `choice` | which of them this API server and this account let through |
 //! | `pump`, `word` | both directions at once, and what the server's last word means |
 //!
@@ -12,6 +13,7 @@
 //! process sees the same clean end of its stdin: so a session that ended otherwise has cut the payload.
 
 mod choice;
+mod duplex;
 mod payload;
 mod pump;
 mod spdy;
@@ -30,6 +32,7 @@ use tokio::sync::watch;
 
 pub(crate) use self::{
     choice::{Choices, Refusals},
+    duplex::{Ear, Voice, open_duplex},
     payload::Payload,
 };
 use self::{
@@ -88,12 +91,16 @@ pub(crate) struct Target<'a> {
     pub(crate) api: &'a Api,
     pub(crate) namespace: &'a str,
     pub(crate) pod: &'a str,
+    /// stdout is wanted, too.
+    pub(crate) output: bool,
 }
 
 impl Target<'_> {
     /// Asks for another protocol, which is not yet named.
     fn request(&self, method: Method) -> Result<Request<Bytes>, AttachError> {
-        let path = format!("{}/attach?container={WORKER}&stdin=true", client::pod_path(self.namespace, self.pod));
+        let output = if self.output { "&stdout=true" } else { "" };
+        let pod = client::pod_path(self.namespace, self.pod);
+        let path = format!("{pod}/attach?container={WORKER}&stdin=true{output}");
         let mut request = client::request(method, &path, Bytes::new()).map_err(AttachError::NotBegun)?;
         let headers = request.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));

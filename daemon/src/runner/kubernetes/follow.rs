@@ -18,6 +18,7 @@ use super::{
     output::Output,
     record::{Journal, Record, Step},
     resume::Gap,
+    shim::{self, Shim},
     view::Pod,
     watch::{Event, Watch},
 };
@@ -38,6 +39,25 @@ pub(crate) struct Following<'a> {
     pub(crate) payload: Payload,
 }
 
+/// The unit's `stdout`, by what it is written from.
+#[derive(Debug)]
+pub(crate) enum Stdout {
+    /// The container's log.
+    Log(Output),
+    /// What the helper in the pod keeps.
+    Shim(shim::Stdout),
+}
+
+impl Stdout {
+    /// Returns when no write is under way.
+    pub(crate) async fn settle(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Log(output) => output.settle().await,
+            Self::Shim(stdout) => stdout.settle().await,
+        }
+    }
+}
+
 /// A worker that is over, with all of its output on disk.
 #[derive(Debug)]
 pub(crate) struct Followed {
@@ -51,6 +71,8 @@ pub(crate) struct Followed {
     node: String,
     /// What rotation took of the output.
     gaps: Vec<Gap>,
+    /// Where the output ends that the helper could not hand over all of.
+    cut: Option<u64>,
     /// The log did not agree with the output that was there.
     pub(crate) differs: bool,
 }
@@ -77,29 +99,77 @@ impl Followed {
         record.ran = self.ran;
         record.node.clone_from(&self.node);
         record.gaps.extend_from_slice(&self.gaps);
+        record.output_cut = self.cut;
         record.set_end(&self.end);
     }
 }
 
 impl Following<'_> {
     /// Follows the worker to its end.
-    pub(crate) async fn to_the_end(&self, journal: &mut Journal, output: &mut Output) -> Result<Followed, Failure> {
+    pub(crate) async fn to_the_end(&self, journal: &mut Journal, stdout: &mut Stdout) -> Result<Followed, Failure> {
         let (stage, stages) = watch::channel(Stage::Waiting);
-        let log = Log {
-            api: self.api,
-            namespace: &self.pod.metadata.namespace,
-            pod: &self.pod.metadata.name,
-            patience: self.cluster.patience(),
-        };
         let judge = Judge::new(journal.record().step >= Step::SendingStdin);
         let deadline = pending_deadline(journal.record());
-        let followed =
-            tokio::try_join!(self.watch(judge, deadline, stage), self.send_stdin(journal, stages.clone()), async {
-                log.follow(output, stages).await.map_err(|fault| self.log_failure(fault))
-            },);
-        let (seen, (), gaps) = followed?;
+        let watching = self.watch(judge, deadline, stage);
+        let (seen, gaps, cut, differs) = match stdout {
+            Stdout::Log(output) => {
+                let log = Log {
+                    api: self.api,
+                    namespace: &self.pod.metadata.namespace,
+                    pod: &self.pod.metadata.name,
+                    patience: self.cluster.patience(),
+                };
+                let followed = tokio::try_join!(watching, self.send_stdin(journal, stages.clone()), async {
+                    log.follow(output, stages).await.map_err(|fault| self.log_failure(fault))
+                },);
+                let (seen, (), gaps) = followed?;
+                (seen, gaps, None, output.differs())
+            }
+            Stdout::Shim(stdout) => {
+                let (seen, ()) = tokio::try_join!(watching, self.through_shim(journal, stdout, stages))?;
+                let cut = (seen.ran && journal.record().job_code.is_none()).then(|| stdout.length());
+                (seen, Vec::new(), cut, false)
+            }
+        };
         let Seen { end, ran, containers, node } = seen;
-        Ok(Followed { end, ran, containers, node, gaps, differs: output.differs() })
+        Ok(Followed { end, ran, containers, node, gaps, cut, differs })
+    }
+
+    async fn through_shim(
+        &self,
+        journal: &mut Journal,
+        stdout: &mut shim::Stdout,
+        stages: watch::Receiver<Stage>,
+    ) -> Result<(), Failure> {
+        let shim = Shim {
+            target: self.target(true),
+            payload: &self.payload,
+            patience: self.cluster.patience(),
+            reporter: &self.unit.reporter,
+        };
+        match shim.follow(journal, stdout, stages).await {
+            Ok(()) => Ok(()),
+            Err(shim::Fault::Attach(fault)) => Err(self.stdin_failure(journal, fault).await),
+            Err(shim::Fault::NotReceived) => {
+                let words = "the shim could not be received or run: it takes sh, head and chmod in the worker's image, \
+                             and a node of the daemon's kind of processor";
+                let words = words.to_owned();
+                Err(Failure { detail: Detail::ErrorStreamingStdin { pod: self.path(), message: words }, delete: true })
+            }
+            Err(shim::Fault::Lost(at)) => Err(Failure { detail: Detail::OutputCut(at), delete: true }),
+            Err(shim::Fault::Output(fault)) => {
+                Err(Failure { detail: Detail::PodStdout(fault.to_string()), delete: false })
+            }
+            Err(shim::Fault::Payload(fault)) => {
+                Err(Failure { detail: Detail::ErrorReadingStdin(fault.to_string()), delete: true })
+            }
+            Err(shim::Fault::Record(fault)) => Err(not_noted(&fault)),
+        }
+    }
+
+    fn target(&self, output: bool) -> Target<'_> {
+        let metadata = &self.pod.metadata;
+        Target { api: self.api, namespace: &metadata.namespace, pod: &metadata.name, output }
     }
 
     fn path(&self) -> String {
@@ -225,10 +295,8 @@ impl Following<'_> {
         journal: &mut Journal,
         mut stage: watch::Receiver<Stage>,
     ) -> Result<Delivery, AttachError> {
-        let metadata = &self.pod.metadata;
         let (progress, mut told) = watch::channel(0);
-        let target = Target { api: self.api, namespace: &metadata.namespace, pod: &metadata.name };
-        let sending = attach::send(target, &self.payload, progress);
+        let sending = attach::send(self.target(false), &self.payload, progress);
         let noting = async {
             while told.changed().await.is_ok() {
                 let sent = *told.borrow_and_update();
@@ -251,6 +319,10 @@ impl Following<'_> {
 
     async fn stdin_failure(&self, journal: &mut Journal, fault: AttachError) -> Failure {
         let detail = match fault {
+            // With the helper it may break as often as it likes, within the patience.
+            AttachError::Cut { message, .. } if journal.record().shim => {
+                Detail::ErrorStreamingStdin { pod: self.path(), message }
+            }
             AttachError::Cut { sent, message } => {
                 tracing::warn!(pod = self.path(), error = message, "stdin was cut");
                 let noted = journal.note(|record| {
@@ -277,11 +349,11 @@ impl Following<'_> {
 }
 
 async fn note(journal: &mut Journal, change: impl FnOnce(&mut Record)) -> Result<(), Failure> {
-    let noted = journal.note(change).await;
-    noted.map_err(|fault| Failure {
-        detail: Detail::Internal(format!("{}: {fault}", super::record::FILE)),
-        delete: true,
-    })
+    journal.note(change).await.map_err(|fault| not_noted(&fault))
+}
+
+fn not_noted(fault: &std::io::Error) -> Failure {
+    Failure { detail: Detail::Internal(format!("{}: {fault}", super::record::FILE)), delete: true }
 }
 
 /// When the worker must run at the latest.

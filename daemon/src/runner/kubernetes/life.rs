@@ -11,16 +11,17 @@ use super::{
     cleanup,
     client::{self, Api, ApiError},
     create::Creation,
-    follow::{Failure, Following},
+    follow::{Failure, Following, Stdout},
     outcome::{Case, End},
     output::Output,
     plan::Order,
     pod::Manifest,
     record::{Journal, Record, Step},
+    shim,
     view::Pod,
 };
 use crate::runner::{BoxFuture, Ending, Found, Report, Runner, StartError, UnitContext};
-use worknode_protocol::config::model::DeletePodPolicy;
+use worknode_protocol::config::model::{DeletePodPolicy, StreamMethod};
 
 /// How long the API server's answer to a deletion is waited for (work-types 2.6).
 const DELETION: Duration = Duration::from_secs(5);
@@ -97,14 +98,21 @@ impl PodRunner {
         unit: &UnitContext,
         api: &Api,
         journal: &mut Journal,
-        output: &mut Option<Output>,
+        output: &mut Option<Stdout>,
     ) -> (State, Detail) {
         let pod = match self.pod(unit, api, journal).await {
             Begun::Pod(pod) => *pod,
             Begun::Over(state, detail) => return (state, detail),
         };
-        let opened = (unit.dir.clone(), unit.dir.stdin());
-        let opened = tokio::task::spawn_blocking(move || (Output::open(&opened.0), Payload::open(&opened.1))).await;
+        let (dir, shim) = (unit.dir.clone(), journal.record().shim);
+        let open = move || {
+            let stdout = match shim {
+                true => shim::Stdout::open(&dir).map(Stdout::Shim),
+                false => Output::open(&dir).map(Stdout::Log),
+            };
+            (stdout, Payload::open(&dir.stdin()))
+        };
+        let opened = tokio::task::spawn_blocking(open).await;
         let (output, payload) = match opened {
             Ok((Ok(opened), Ok(payload))) => (output.insert(opened), payload),
             Ok((Err(fault), _)) => return (State::Failed, Detail::ErrorOpeningStdout(fault.to_string())),
@@ -162,7 +170,8 @@ impl PodRunner {
             return Begun::Over(State::Failed, Detail::FailedToRestart(RestartProblem::NotRunning));
         }
         let record = journal.record().clone();
-        if record.stdin_cut || (record.step == Step::SendingStdin && self.has_payload(unit).await) {
+        let stdin_is_over = record.step == Step::SendingStdin && !record.shim && self.has_payload(unit).await;
+        if record.stdin_cut || stdin_is_over {
             // Before the pod goes: a kill between must not forget why.
             if let Err(fault) = journal.note(|record| record.stdin_cut = true).await {
                 return Begun::Over(State::Failed, Detail::Internal(fault.to_string()));
@@ -190,10 +199,19 @@ impl PodRunner {
     async fn create(&mut self, unit: &UnitContext, api: &Api, journal: &mut Journal) -> Begun {
         let failed = |problem: PodProblem| Begun::Over(State::Failed, Detail::ErrorCreatingPod(problem));
         let prefix = format!("{}-", self.cluster.kind.work_type.to_lowercase());
-        let manifest = match Manifest::build(&self.order.wanted(), &prefix) {
+        let mut manifest = match Manifest::build(&self.order.wanted(), &prefix) {
             Ok(manifest) => manifest,
             Err(problem) => return failed(problem),
         };
+        // A pod that may have been asked for is as it was then.
+        let begun = !journal.record().name.is_empty();
+        let shim = if begun { journal.record().shim } else { self.cluster.kind.stream_method == StreamMethod::Shim };
+        if shim && let Err(problem) = shim::fit(manifest.spec_mut()) {
+            return failed(problem);
+        }
+        if let Err(fault) = journal.note(|record| record.shim = shim).await {
+            return Begun::Over(State::Failed, Detail::Internal(fault.to_string()));
+        }
         let own = Some(&self.order.extra.kube_namespace).filter(|namespace| !namespace.is_empty());
         let namespace = manifest.namespace.as_ref().or(own).unwrap_or(&api.default_namespace).clone();
         if namespace.is_empty() {
@@ -331,6 +349,9 @@ fn unreachable(record: &Record, fault: &ApiError) -> Detail {
 /// A warning takes the place of a good end's words, or fails the unit where the work type wants that (work-types 2.4).
 fn with_gaps(outcome: (State, Detail), record: &Record, differs: bool, fails: bool) -> (State, Detail) {
     let (state, detail) = outcome;
+    if let (State::Succeeded, Some(at)) = (state, record.output_cut) {
+        return (State::Failed, Detail::OutputCut(at));
+    }
     if state != State::Succeeded || (record.gaps.is_empty() && !differs) {
         return (state, detail);
     }

@@ -7,6 +7,7 @@
 //! | [`names`], [`pod`], [`create`] | the pod that is asked for, and asking for it once |
 //! | [`view`], [`watch`], [`outcome`] | the pod as it changes, and what that means (`outcome` is pure) |
 //! | [`attach`] | stdin on its way into the container |
+//! | [`shim`] | both directions through a helper in the pod, in place of attach and log |
 //! | [`stamp`], [`resume`], [`logs`], [`output`] | the container's log on its way into `stdout` (`resume` is pure) |
 //! | [`record`] | `worknode.json`: each step on disk before it is taken |
 //! | [`cleanup`], [`orphans`] | no pod outlives its unit |
@@ -36,6 +37,7 @@ mod proxy;
 mod record;
 mod resume;
 mod retry;
+mod shim;
 mod stamp;
 mod transport;
 mod view;

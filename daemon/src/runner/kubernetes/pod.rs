@@ -68,6 +68,11 @@ impl Manifest {
         }
     }
 
+    /// What is asked for, to be changed.
+    pub(crate) fn spec_mut(&mut self) -> &mut Value {
+        &mut self.spec
+    }
+
     fn from_definition(text: &str, prefix: &str) -> Result<Self, PodProblem> {
         let document: Value = yaml::from_str(text).map_err(|fault| PodProblem::Message(fault.to_string()))?;
         let Value::Object(mut document) = document else { return Err(PodProblem::NoWorker) };

@@ -76,6 +76,14 @@ pub(crate) struct Record {
     pub(crate) stdin_sent: u64,
     /// The session broke before stdin was handed over.
     pub(crate) stdin_cut: bool,
+    /// The worker runs under the helper of `streammethod: shim`.
+    pub(crate) shim: bool,
+    /// Sessions with that helper.
+    pub(crate) session: u64,
+    /// The job's exit code, as the helper said when all of the output was in `stdout`.
+    pub(crate) job_code: Option<i32>,
+    /// The worker was over before the helper could hand over the output after this byte.
+    pub(crate) output_cut: Option<u64>,
     /// The worker was seen running.
     pub(crate) ran: bool,
     /// What kind of end it came to.

@@ -25,6 +25,8 @@ pub(super) struct Source<'a> {
     pub(super) image: &'a Image,
     /// Scratch directory of this container.
     pub(super) directory: &'a Path,
+    /// Where the pod's `emptyDir` volumes are, by their names.
+    pub(super) volumes: &'a Path,
     pub(super) mark: &'a str,
 }
 
@@ -37,6 +39,11 @@ impl Source<'_> {
         let arguments = own.args.as_deref().unwrap_or_default();
         let words: Vec<String> = command.iter().chain(arguments).map(|word| expand(word, &env)).collect();
         let words = if words.is_empty() { self.image.command.clone() } else { words };
+        let mounts = self.mounts();
+        for (_, directory) in &mounts {
+            std::fs::create_dir_all(directory).map_err(|error| error.to_string())?;
+        }
+        let words = words.into_iter().map(|word| moved(&mounts, word));
         let mut all: Vec<(OsString, OsString)> = vec![
             ("PATH".into(), PATH.into()),
             ("HOSTNAME".into(), self.pod_field("metadata.name")?.into()),
@@ -45,7 +52,7 @@ impl Source<'_> {
         ];
         all.extend(env.into_iter().map(|(name, value)| (name.into(), value.into())));
         Ok(Program {
-            argv: words.into_iter().map(OsString::from).collect(),
+            argv: words.map(OsString::from).collect(),
             env: all,
             directory: self.working_directory(),
             stdin: own.stdin.unwrap_or(false),
@@ -56,6 +63,16 @@ impl Source<'_> {
     fn working_directory(&self) -> PathBuf {
         let wanted = self.container.working_dir.as_deref().map(PathBuf::from);
         wanted.filter(|path| path.is_absolute() && path.is_dir()).unwrap_or_else(|| self.directory.to_owned())
+    }
+
+    /// The `emptyDir` volumes of the container: where it sees them, and where they are.
+    fn mounts(&self) -> Vec<(String, PathBuf)> {
+        let volumes = self.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+        let empty: Vec<&str> =
+            volumes.filter(|volume| volume.empty_dir.is_some()).map(|volume| volume.name.as_str()).collect();
+        let mounts = self.container.volume_mounts.iter().flatten();
+        let of_empty = mounts.filter(|mount| empty.contains(&mount.name.as_str()));
+        of_empty.map(|mount| (mount.mount_path.clone(), self.volumes.join(&mount.name))).collect()
     }
 
     fn environment(&self) -> Result<BTreeMap<String, String>, String> {
@@ -127,6 +144,11 @@ impl Source<'_> {
             None => text_at(&pod, path).to_owned(),
         })
     }
+}
+
+/// A process sees this machine's files and no mounts: the words of its command name the directories themselves.
+fn moved(mounts: &[(String, PathBuf)], word: String) -> String {
+    mounts.iter().fold(word, |word, (mount, directory)| word.replace(mount.as_str(), &directory.to_string_lossy()))
 }
 
 /// The entries of a Secret (base64) or a ConfigMap, as text.

@@ -168,12 +168,15 @@ impl Slot {
         if let Err(error) = std::fs::create_dir_all(&scratch) {
             return Some(Err(error));
         }
+        let uid = self.pod.metadata.uid.as_deref().unwrap_or_default();
+        let volumes = self.cluster.pod_directory(uid).join("volumes");
         let source = Source {
             store: &self.cluster.store,
             pod: &self.pod,
             container: &self.spec,
             image,
             directory: &scratch,
+            volumes: &volumes,
             mark: &self.cluster.mark,
         };
         let program = loop {

@@ -22,8 +22,8 @@ const KEPT: Duration = Duration::from_secs(3600);
 /// Accounts and namespaces that are kept. Clients bring accounts of their own.
 const LIMIT: usize = 1024;
 
-type Io = TokioIo<hyper::upgrade::Upgraded>;
-type Socket = WebSocketStream<Io>;
+pub(super) type Io = TokioIo<hyper::upgrade::Upgraded>;
+pub(super) type Socket = WebSocketStream<Io>;
 
 /// An open session, and its two halves.
 pub(super) enum Session {

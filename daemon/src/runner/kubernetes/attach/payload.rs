@@ -28,7 +28,7 @@ impl Payload {
     }
 
     /// The bytes from `from` on, of which there are some: as many as are read at once.
-    pub(super) async fn block(&self, from: u64) -> io::Result<Bytes> {
+    pub(crate) async fn block(&self, from: u64) -> io::Result<Bytes> {
         let left = usize::try_from(self.length.saturating_sub(from)).unwrap_or(usize::MAX).min(BLOCK);
         let file = Arc::clone(&self.file);
         let read = move || {

@@ -28,6 +28,9 @@ pub(super) trait Mouth {
     /// Sends so much of the payload, one to [`Mouth::CHUNK`] bytes.
     async fn send(&mut self, chunk: Bytes) -> Result<(), String>;
 
+    /// Sees to it that what was sent is on its way.
+    async fn flush(&mut self) -> Result<(), String>;
+
     /// Ends stdin.
     async fn end(&mut self) -> Result<(), String>;
 

@@ -30,7 +30,7 @@ use tokio::{
 
 use self::{
     headers::{HeaderError, Packer},
-    hearing::{ERROR, Heard, Hearing, STDIN},
+    hearing::{ERROR, Heard, Hearing, STDIN, STDOUT},
 };
 use super::{
     AttachError, Target, pump,
@@ -67,7 +67,7 @@ pub(super) async fn open(target: &Target<'_>) -> Result<(Mouth<WriteHalf<Io>>, E
     let upgraded = hyper::upgrade::on(answer).await;
     let upgraded = upgraded.map_err(|fault| AttachError::cut_before_the_first_byte(client::words(&fault)))?;
     let (from_server, to_server) = tokio::io::split(TokioIo::new(upgraded));
-    begin(to_server, from_server).await.map_err(|fault| match fault {
+    begin(to_server, from_server, target.output).await.map_err(|fault| match fault {
         Fault::NoContainer(message) => AttachError::NoContainer(message),
         Fault::Broken(message) => AttachError::cut_before_the_first_byte(message),
         Fault::Payload(fault) => AttachError::Payload(fault),
@@ -78,13 +78,14 @@ pub(super) async fn open(target: &Target<'_>) -> Result<(Mouth<WriteHalf<Io>>, E
 async fn begin<W: AsyncWrite + Unpin, R: AsyncRead + Unpin>(
     mut to_server: W,
     from_server: R,
+    output: bool,
 ) -> Result<(Mouth<W>, Ear<R>), Fault> {
     let broken = |fault: std::io::Error| Fault::Broken(fault.to_string());
-    let opening = opening().map_err(|fault| Fault::Broken(fault.to_string()))?;
+    let opening = opening(output).map_err(|fault| Fault::Broken(fault.to_string()))?;
     to_server.write_all(&opening).await.map_err(broken)?;
     to_server.flush().await.map_err(broken)?;
     let (pongs, to_answer) = mpsc::channel(PONGS);
-    let mut ear = Ear { from_server, hearing: Hearing::new(), buffer: BytesMut::new(), pongs };
+    let mut ear = Ear { from_server, hearing: Hearing::new(output), buffer: BytesMut::new(), pongs };
     match timeout(ANSWER, ear.established()).await {
         Ok(Ok(())) => Ok((Mouth { to_server, to_answer, next_ping: 1 }, ear)),
         Ok(Err(word)) => match word.into_fault() {
@@ -95,10 +96,11 @@ async fn begin<W: AsyncWrite + Unpin, R: AsyncRead + Unpin>(
     }
 }
 
-fn opening() -> Result<Vec<u8>, HeaderError> {
+fn opening(output: bool) -> Result<Vec<u8>, HeaderError> {
     let mut packer = Packer::new()?;
     let mut bytes = Vec::new();
-    for (stream, kind) in [(ERROR, "error"), (STDIN, "stdin")] {
+    let stdout = output.then_some((STDOUT, "stdout"));
+    for (stream, kind) in [(ERROR, "error"), (STDIN, "stdin")].into_iter().chain(stdout) {
         bytes.extend(frame::syn_stream(stream, &packer.block(&[("streamtype", kind)])?));
     }
     Ok(bytes)
@@ -139,6 +141,10 @@ impl<W: AsyncWrite + Unpin> pump::Mouth for Mouth<W> {
 
     async fn send(&mut self, chunk: Bytes) -> Result<(), String> {
         self.data(false, &chunk).await.map_err(|fault| fault.to_string())
+    }
+
+    async fn flush(&mut self) -> Result<(), String> {
+        self.to_server.flush().await.map_err(|fault| fault.to_string())
     }
 
     async fn end(&mut self) -> Result<(), String> {
@@ -186,12 +192,23 @@ impl<R: AsyncRead + Unpin> Ear<R> {
         }
     }
 
+    /// The next output on stdout, or the server's last word.
+    pub(super) async fn next_output(&mut self) -> Result<Bytes, Word> {
+        loop {
+            match self.next().await {
+                Heard::Output(bytes) => return Ok(bytes),
+                Heard::Over(word) => return Err(word),
+                Heard::Established | Heard::Ping(_) => {}
+            }
+        }
+    }
+
     async fn established(&mut self) -> Result<(), Word> {
         loop {
             match self.next().await {
                 Heard::Established => return Ok(()),
                 Heard::Over(word) => return Err(word),
-                Heard::Ping(_) => {}
+                Heard::Ping(_) | Heard::Output(_) => {}
             }
         }
     }

@@ -30,6 +30,7 @@ const V5: &str = "v5.channel.k8s.io";
 const V4: &str = "v4.channel.k8s.io";
 
 const STDIN: u8 = 0;
+const STDOUT: u8 = 1;
 const ERROR: u8 = 3;
 /// "Close this channel", in v5 only.
 const CLOSE: u8 = 255;
@@ -97,6 +98,10 @@ impl<S: Sink<Message, Error: std::fmt::Display> + Unpin> pump::Mouth for Mouth<S
         self.to_server.feed(Message::Binary(message.freeze())).await.map_err(|fault| fault.to_string())
     }
 
+    async fn flush(&mut self) -> Result<(), String> {
+        self.to_server.flush().await.map_err(|fault| fault.to_string())
+    }
+
     async fn end(&mut self) -> Result<(), String> {
         let end = if self.half_close {
             Message::Binary(Bytes::from_static(&[CLOSE, STDIN]))
@@ -119,20 +124,49 @@ impl<S: Sink<Message, Error: std::fmt::Display> + Unpin> pump::Mouth for Mouth<S
     }
 }
 
+/// The next output on stdout, or the server's last word.
+pub(super) async fn next_output(
+    from_server: &mut (impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin),
+) -> Result<Bytes, Word> {
+    loop {
+        match next(from_server).await? {
+            (STDOUT, bytes) if !bytes.is_empty() => return Ok(bytes),
+            (ERROR, text) => Word::read(&text).map_or(Ok(()), Err)?,
+            _ => {}
+        }
+    }
+}
+
+/// The next message: its channel, and what it holds.
+async fn next(
+    from_server: &mut (impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin),
+) -> Result<(u8, Bytes), Word> {
+    loop {
+        match from_server.next().await {
+            Some(Ok(Message::Binary(mut bytes))) => {
+                if let Some(&channel) = bytes.first() {
+                    return Ok((channel, bytes.split_off(1)));
+                }
+            }
+            Some(Ok(Message::Close(_))) => return Err(Word::Closed),
+            Some(Ok(_)) => {}
+            Some(Err(fault)) => return Err(Word::Broken(fault.to_string())),
+            None => return Err(Word::Broken("connection closed".to_owned())),
+        }
+    }
+}
+
 /// Reads until the server has said its last word. Channels of output are not asked for and passed over.
 pub(super) async fn listen(mut from_server: impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin) -> Word {
     loop {
-        let bytes = match from_server.next().await {
-            Some(Ok(Message::Binary(bytes))) => bytes,
-            Some(Ok(Message::Close(_))) => return Word::Closed,
-            Some(Ok(_)) => continue,
-            Some(Err(fault)) => return Word::Broken(fault.to_string()),
-            None => return Word::Broken("connection closed".to_owned()),
-        };
-        if let Some((&ERROR, text)) = bytes.split_first()
-            && let Some(word) = Word::read(text)
-        {
-            return word;
+        match next(&mut from_server).await {
+            Ok((ERROR, text)) => {
+                if let Some(word) = Word::read(&text) {
+                    return word;
+                }
+            }
+            Ok(_) => {}
+            Err(word) => return word,
         }
     }
 }

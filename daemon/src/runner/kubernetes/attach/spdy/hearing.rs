@@ -1,5 +1,7 @@
 //! What the server's bytes amount to, without I/O (kubernetes-streams 3.3 to 3.5).
 
+use bytes::Bytes;
+
 use super::{
     super::word::Word,
     frame::{Decoder, Frame, FrameError},
@@ -10,6 +12,8 @@ use super::{
 pub(super) const ERROR: u32 = 1;
 /// The stream of the payload.
 pub(super) const STDIN: u32 = 3;
+/// The stream of the output, where it is wanted.
+pub(super) const STDOUT: u32 = 5;
 
 /// Longest last word.
 const WORD: usize = 64 * 1024;
@@ -23,6 +27,8 @@ const CANCEL: u32 = 5;
 pub(super) enum Heard {
     /// Both streams were answered.
     Established,
+    /// Some bytes of stdout.
+    Output(Bytes),
     /// A ping to be sent back.
     Ping(u32),
     /// The session is over.
@@ -46,18 +52,19 @@ pub(super) struct Hearing {
     /// The last word, as far as it has come.
     word: Vec<u8>,
     word_frames: usize,
-    /// Whether each of the two streams was answered.
-    answered: [bool; 2],
+    /// Whether each of the streams was answered: error, stdin, stdout.
+    answered: [bool; 3],
 }
 
 impl Hearing {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(output: bool) -> Self {
         Self {
             decoder: Decoder::default(),
             unpacker: Unpacker::new(),
             word: Vec::new(),
             word_frames: 0,
-            answered: [false; 2],
+            // A stream that is not there needs no answer.
+            answered: [false, false, !output],
         }
     }
 
@@ -106,6 +113,7 @@ impl Hearing {
                     None => None,
                 }
             }
+            Frame::Data { stream: STDOUT, bytes, .. } if !bytes.is_empty() => Some(Heard::Output(bytes)),
             Frame::Reset { stream: ERROR, .. } | Frame::GoAway => Some(self.without_word()),
             // Where it is only no longer needed, the error stream says why.
             Frame::Reset { stream: STDIN, status } if status != CANCEL => {
@@ -119,13 +127,14 @@ impl Hearing {
 
     fn answer(&mut self, stream: u32) -> Option<Heard> {
         let before = self.answered;
-        let [error, stdin] = &mut self.answered;
+        let [error, stdin, stdout] = &mut self.answered;
         match stream {
             ERROR => *error = true,
             STDIN => *stdin = true,
+            STDOUT => *stdout = true,
             _ => {}
         }
-        (before != [true; 2] && self.answered == [true; 2]).then_some(Heard::Established)
+        (before != [true; 3] && self.answered == [true; 3]).then_some(Heard::Established)
     }
 
     fn without_word(&self) -> Heard {

@@ -98,7 +98,7 @@ async fn session(bytes: &[u8], server: Server) -> Session {
     let (client, other) = tokio::io::duplex(64 * 1024);
     let server: JoinHandle<_> = tokio::spawn(server.serve(other));
     let (from_server, to_server) = tokio::io::split(client);
-    let (mouth, ear) = begin(to_server, from_server).await.unwrap();
+    let (mouth, ear) = begin(to_server, from_server, false).await.unwrap();
     let mut progress = Progress { sent: 0, told: watch::channel(0).0 };
     let result = pump(mouth, ear.listen(), &payload(bytes), &mut progress).await;
     let (taken, ended, pings) = server.await.unwrap();
@@ -107,7 +107,7 @@ async fn session(bytes: &[u8], server: Server) -> Session {
 
 #[test]
 fn the_streams_are_opened_in_one_write() {
-    let opening = opening().unwrap();
+    let opening = opening(false).unwrap();
     let mut decoder = Decoder::default();
     decoder.push(&opening);
     let mut unpacker = headers::Unpacker::new();
@@ -173,7 +173,7 @@ async fn a_session_that_waits_is_kept_alive() {
     let (_pongs, to_answer) = mpsc::channel(1);
     let mouth = Mouth { to_server, to_answer, next_ping: 1 };
     let (pongs, _answers) = mpsc::channel(1);
-    let ear = Ear { from_server, hearing: Hearing::new(), buffer: BytesMut::new(), pongs };
+    let ear = Ear { from_server, hearing: Hearing::new(false), buffer: BytesMut::new(), pongs };
     let waiting = tokio::spawn(async move {
         let mut progress = Progress { sent: 0, told: watch::channel(0).0 };
         pump(mouth, ear.listen(), &payload(b""), &mut progress).await
@@ -205,7 +205,7 @@ async fn a_session_that_waits_is_kept_alive() {
 async fn streams_that_nobody_answers_are_not_waited_for_without_end() {
     let (client, _server) = tokio::io::duplex(64 * 1024);
     let (from_server, to_server) = tokio::io::split(client);
-    let fault = begin(to_server, from_server).await.map(drop).unwrap_err();
+    let fault = begin(to_server, from_server, false).await.map(drop).unwrap_err();
     assert!(matches!(fault, Fault::Broken(words) if words == "the server did not open the streams"));
 }
 

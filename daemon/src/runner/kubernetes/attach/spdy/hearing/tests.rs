@@ -55,14 +55,14 @@ fn heard(hearing: &mut Hearing, bytes: &[u8]) -> Vec<String> {
 }
 
 fn once(bytes: &[u8]) -> Vec<String> {
-    heard(&mut Hearing::new(), bytes)
+    heard(&mut Hearing::new(false), bytes)
 }
 
 /// kubernetes-streams 3.5.
 #[test]
 fn a_good_session_from_its_beginning_to_its_end() {
     let mut server = Server::new();
-    let mut hearing = Hearing::new();
+    let mut hearing = Hearing::new(false);
     assert!(heard(&mut hearing, &server.reply(STDIN)).is_empty());
     assert_eq!(heard(&mut hearing, &server.reply(ERROR)), ["Established"]);
     assert!(heard(&mut hearing, &Server::control(6, &[0, 0, 0, 1])).is_empty(), "our own, sent back");
@@ -98,7 +98,7 @@ fn an_end_without_a_word_is_a_break() {
     ] {
         assert_eq!(once(&bytes), [end]);
     }
-    let mut hearing = Hearing::new();
+    let mut hearing = Hearing::new(false);
     assert!(heard(&mut hearing, &Server::reset(STDIN, CANCEL)).is_empty(), "the error stream says why");
     assert_eq!(hearing.end("connection closed"), Word::Broken("connection closed".to_owned()));
 }
@@ -122,7 +122,7 @@ proptest! {
                 }
             })
             .collect();
-        let mut hearing = Hearing::new();
+        let mut hearing = Hearing::new(false);
         for piece in bytes.chunks(pieces) {
             let heard = heard(&mut hearing, piece);
             prop_assert!(!heard.contains(&"Success".to_owned()));

@@ -1,0 +1,122 @@
+//! `streammethod: shim`: nothing is lost, whatever breaks on the way.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+
+use worknode_tests::cluster::Cluster;
+use worknode_tests::{Harness, Node, State};
+
+use crate::on_clusters;
+use crate::world::{clean, submit};
+
+fn node(cluster: &Cluster) -> Result<Node> {
+    let id = format!("test-{:08x}", rand::random::<u32>());
+    Harness::new()?.id(&id).kubernetes("kubeit", cluster, &json!({"streammethod": "shim"})).start()
+}
+
+/// What `seq 1 LAST` writes.
+fn sequence(last: u32) -> Vec<u8> {
+    (1..=last).flat_map(|line| format!("{line}\n").into_bytes()).collect()
+}
+
+/// Fails with the first line that is not the one that should be there.
+fn ensure_sequence(output: &[u8], last: u32) -> Result<()> {
+    if output == sequence(last) {
+        return Ok(());
+    }
+    let lines = output.split_inclusive(|&byte| byte == b'\n');
+    let wrong = lines.zip(1..).find(|(line, number)| *line != format!("{number}\n").as_bytes());
+    let wrong = wrong.map(|(line, number)| format!("line {number} is {:?}", String::from_utf8_lossy(line)));
+    anyhow::bail!("{} bytes of {last} lines: {wrong:?}", output.len())
+}
+
+on_clusters! {
+    /// Bytes, not lines: the log would drop the carriage returns and add what it thinks is missing.
+    fn both_directions_are_exact(cluster) -> Result<()> {
+        let node = node(cluster)?;
+        let payload: Vec<u8> = (0..=255_u8).cycle().take(3_000_001).chain(*b"\r\n\r").collect();
+        let unit = submit(&node, "printf 'a\\r\\n'; cat; printf 'err' >&2; printf 'last'; exit 3", &payload)?;
+        let status = node.wait_ended(&unit)?;
+        assert_eq!((status.state, status.detail.as_str()), (State::Failed, "exit status 3"));
+        let expected = [b"a\r\n".as_slice(), &payload, b"errlast"].concat();
+        let output = node.results(&unit)?;
+        ensure!(output == expected, "{} of {} bytes", output.len(), expected.len());
+        clean(&node, cluster, &[&unit])
+    }
+
+    /// As the whole container it loses its last lines in the runtime, or in the log, nearly always.
+    fn a_fast_writer_that_exits_at_once_loses_nothing(cluster) -> Result<()> {
+        let node = node(cluster)?;
+        let unit = submit(&node, "seq 1 200000", b"")?;
+        assert_eq!(node.wait_ended(&unit)?.detail, "Finished");
+        ensure_sequence(&node.results(&unit)?, 200_000)?;
+        clean(&node, cluster, &[&unit])
+    }
+
+    /// Without the helper the job would take the kill for the end of its payload.
+    fn a_payload_goes_on_where_a_killed_daemon_left_it(cluster) -> Result<()> {
+        let mut node = node(cluster)?;
+        let payload = sequence(2_000_000);
+        let unit = submit(&node, "head -c 1000000; sleep 2; cat", &payload)?;
+        node.open_results(&unit, 500_000)?.bytes(1)?;
+        node.crash_and_restart()?;
+        node.open_results(&unit, 3_000_000)?.bytes(1)?;
+        node.crash_and_restart()?;
+        assert_eq!(node.wait_ended(&unit)?.detail, "Finished");
+        ensure_sequence(&node.results(&unit)?, 2_000_000)?;
+        clean(&node, cluster, &[&unit])
+    }
+
+    fn output_waits_in_the_pod_for_the_next_daemon(cluster) -> Result<()> {
+        let mut node = node(cluster)?;
+        let unit = submit(&node, "echo 1; read go; sleep 1; seq 2 300000", b"go\n")?;
+        node.open_results(&unit, 0)?.bytes(1)?;
+        node.kill9()?;
+        node.start()?;
+        assert_eq!(node.wait_ended(&unit)?.detail, "Finished");
+        ensure_sequence(&node.results(&unit)?, 300_000)?;
+        clean(&node, cluster, &[&unit])
+    }
+
+    fn a_cancel_ends_the_job_at_once(cluster) -> Result<()> {
+        let node = node(cluster)?;
+        let unit = submit(&node, "echo begun; exec sleep 1000", b"")?;
+        assert_eq!(node.open_results(&unit, 0)?.line()?, "begun");
+        clean(&node, cluster, &[&unit])
+    }
+
+    fn a_command_that_cannot_be_run_says_why(cluster) -> Result<()> {
+        let node = node(cluster)?;
+        let parameters = [("kube_image", "busybox"), ("kube_command", "/no/such/program --x")];
+        let unit = node.submit_with("kubeit", &parameters, b"")?;
+        assert_eq!(node.wait_ended(&unit)?.detail, "exit status 127");
+        let output = String::from_utf8(node.results(&unit)?)?;
+        assert_eq!(output, "worknode shim: /no/such/program: No such file or directory (os error 2)\n");
+        clean(&node, cluster, &[&unit])
+    }
+
+    fn a_worker_without_command_is_refused_before_there_is_a_pod(cluster) -> Result<()> {
+        let node = node(cluster)?;
+        let unit = node.submit_with("kubeit", &[("kube_image", "busybox")], b"")?;
+        let status = node.wait_ended(&unit)?;
+        assert_eq!(
+            status.detail,
+            "Error creating pod: streammethod shim: the container worker needs a command; that of its image is not known here"
+        );
+        assert_eq!(cluster.pods_of(node.id())?.len(), 0);
+        node.release(&unit)?;
+        Ok(())
+    }
+
+    /// The worker and the helper in it: what it kept is gone with it.
+    fn output_that_died_with_the_pod_is_not_called_complete(cluster) -> Result<()> {
+        let node = node(cluster)?;
+        let unit = submit(&node, "echo begun; exec sleep 1000", b"")?;
+        assert_eq!(node.open_results(&unit, 0)?.line()?, "begun");
+        let pods = cluster.pods_of(node.id())?;
+        let name = pods[0].pointer("/metadata/name").and_then(|name| name.as_str()).context("no name")?;
+        cluster.delete_pod(name)?;
+        assert_eq!(node.wait_ended(&unit)?.state, State::Failed);
+        clean(&node, cluster, &[&unit])
+    }
+}
