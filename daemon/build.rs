@@ -30,10 +30,11 @@ fn main() {
 /// The library first, then the program with it.
 fn compile(rustc: &Path, source: &Path, out: &Path) -> Result<(), String> {
     let library = out.join("libworknode_shim.rlib");
-    let mut common = vec!["--edition=2024", "-Cpanic=abort", "-Copt-level=2", "-Cdebuginfo=0", "-Ctarget-feature=+crt-static"]
-        .into_iter()
-        .map(str::to_owned)
-        .collect::<Vec<_>>();
+    let mut common =
+        vec!["--edition=2024", "-Cpanic=abort", "-Copt-level=2", "-Cdebuginfo=0", "-Ctarget-feature=+crt-static"]
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>();
     let (target, host) = (env::var("TARGET").unwrap_or_default(), env::var("HOST").unwrap_or_default());
     if target != host {
         common.push(format!("--target={target}"));
@@ -47,12 +48,17 @@ fn compile(rustc: &Path, source: &Path, out: &Path) -> Result<(), String> {
             return Ok(());
         }
         let words = String::from_utf8_lossy(&done.stderr).into_owned();
-        Err(words.lines().rfind(|line| line.contains("error") || line.contains("ld:")).unwrap_or("rustc failed").to_owned())
+        Err(words
+            .lines()
+            .rfind(|line| line.contains("error") || line.contains("ld:"))
+            .unwrap_or("rustc failed")
+            .to_owned())
     };
     let mut rlib = Command::new(rustc);
     rlib.args(["--crate-type=rlib", "--crate-name=worknode_shim", "-Cembed-bitcode=yes", "-o"]);
     run(rlib.arg(&library).arg(source.join("lib.rs")))?;
     let mut bin = Command::new(rustc);
-    bin.args(["--crate-type=bin", "--crate-name=shim", "-Clto", "-Cstrip=symbols", "-o"]).arg(out.join("worknode-shim"));
+    bin.args(["--crate-type=bin", "--crate-name=shim", "-Clto", "-Cstrip=symbols", "-o"])
+        .arg(out.join("worknode-shim"));
     run(bin.arg(format!("--extern=worknode_shim={}", library.display())).arg(source.join("main.rs")))
 }

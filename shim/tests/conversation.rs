@@ -4,9 +4,9 @@
 
 use std::collections::VecDeque;
 
+use dice::Dice;
 use proptest::prelude::*;
 use proptest::test_runner::TestRng;
-use dice::Dice;
 use worknode_shim::client::{Broken, Client, Heard, Tell};
 use worknode_shim::relay::{Relay, Say};
 use worknode_shim::wire::{Decoder, Frame, Line};

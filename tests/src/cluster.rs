@@ -190,6 +190,19 @@ impl Cluster {
         }
     }
 
+    /// Stops the API server and starts it again, if that can be done here.
+    ///
+    /// # Errors
+    /// Fails if it could not be done.
+    pub fn restart_api(&self) -> Result<()> {
+        if self.podsim.is_none() && std::env::var_os(FAULT_PROGRAM).is_none() {
+            skipped(format_args!("{FAULT_PROGRAM} names no program that stops the API server of a real cluster"));
+            return Ok(());
+        }
+        self.stop_api()?;
+        self.start_api()
+    }
+
     /// Deletes a pod at once, as somebody else would.
     ///
     /// # Errors

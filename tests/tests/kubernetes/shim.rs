@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
+use worknode_podsim::{Effect, Fault, Trap, Use, Which};
 use worknode_tests::cluster::Cluster;
 use worknode_tests::{Harness, Node, State};
 
@@ -57,8 +58,8 @@ on_clusters! {
     fn a_payload_goes_on_where_a_killed_daemon_left_it(cluster) -> Result<()> {
         let mut node = node(cluster)?;
         let payload = sequence(2_000_000);
-        let unit = submit(&node, "head -c 1000000; sleep 2; cat", &payload)?;
-        node.open_results(&unit, 500_000)?.bytes(1)?;
+        let unit = submit(&node, "read one; echo $one; sleep 2; cat", &payload)?;
+        node.open_results(&unit, 0)?.bytes(1)?;
         node.crash_and_restart()?;
         node.open_results(&unit, 3_000_000)?.bytes(1)?;
         node.crash_and_restart()?;
@@ -75,6 +76,26 @@ on_clusters! {
         node.start()?;
         assert_eq!(node.wait_ended(&unit)?.detail, "Finished");
         ensure_sequence(&node.results(&unit)?, 300_000)?;
+        clean(&node, cluster, &[&unit])
+    }
+
+    /// The issue's own measure, with the kubelet's rotation where the cluster rotates early.
+    fn a_million_lines_through_kills_and_outages(cluster) -> Result<()> {
+        const LAST: u32 = 1_000_000;
+        let mut node = node(cluster)?;
+        let begin = std::time::Instant::now();
+        let script = "p=0; while [ $p -lt 50 ]; do seq $((p*20000+1)) $((p*20000+20000)); p=$((p+1)); sleep 0.2; done";
+        let unit = submit(&node, script, b"")?;
+        for position in [500_000, 3_000_000, 5_000_000] {
+            node.open_results(&unit, position)?.bytes(1)?;
+            node.crash_and_restart()?;
+            node.open_results(&unit, position + 500_000)?.bytes(1)?;
+            cluster.restart_api()?;
+        }
+        assert_eq!(node.wait_ended(&unit)?.detail, "Finished");
+        let output = node.results(&unit)?;
+        ensure_sequence(&output, LAST)?;
+        eprintln!("{} bytes in {:?}", output.len(), begin.elapsed());
         clean(&node, cluster, &[&unit])
     }
 
@@ -119,4 +140,27 @@ on_clusters! {
         assert_eq!(node.wait_ended(&unit)?.state, State::Failed);
         clean(&node, cluster, &[&unit])
     }
+}
+
+/// The attach breaks while the helper is being sent, and then while it works.
+#[test]
+fn broken_attaches_are_made_up_for() -> Result<()> {
+    let cluster = Cluster::podsim()?;
+    let podsim = cluster.simulator().context("no podsim")?;
+    for bytes in [1, 400_000, 1_000_000] {
+        let on = serde_json::from_value(json!({"verb": "get", "resource": "pods/attach"}))?;
+        podsim.faults().set(Trap { on, skip: 0, times: Some(1), effect: Effect::CutAfter { bytes } });
+    }
+    let node = node(&cluster)?;
+    let payload = sequence(1_500_000);
+    let unit = submit(&node, "cat", &payload)?;
+    for position in (0..8_000_000).step_by(1_000_000) {
+        node.open_results(&unit, position)?.bytes(1)?;
+        let which = Which { usage: Some(Use::Attach), ..Which::default() };
+        let fault = if position % 2_000_000 == 0 { Fault::Cut(which) } else { Fault::Reset(which) };
+        podsim.faults().inject(fault)?;
+    }
+    assert_eq!(node.wait_ended(&unit)?.detail, "Finished");
+    ensure_sequence(&node.results(&unit)?, 1_500_000)?;
+    clean(&node, &cluster, &[&unit])
 }

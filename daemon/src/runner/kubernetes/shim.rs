@@ -23,8 +23,8 @@ use tokio::{
 };
 use worknode_protocol::unit::{Detail, State};
 
-pub(crate) use self::{program::fit, stdout::Stdout};
 use self::session::{Session, SessionEnd};
+pub(crate) use self::{program::fit, stdout::Stdout};
 use super::{
     attach::{AttachError, Payload, Target},
     logs::Stage,

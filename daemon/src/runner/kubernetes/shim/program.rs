@@ -121,7 +121,10 @@ mod tests {
         fit(&mut spec).unwrap();
         let worker = &spec["containers"][1];
         assert_eq!(worker["args"], json!(["sh", "-c", "$(A) b", "c"]));
-        assert_eq!((&worker["stdin"], &worker["stdinOnce"], &worker["tty"]), (&json!(true), &json!(false), &Value::Null));
+        assert_eq!(
+            (&worker["stdin"], &worker["stdinOnce"], &worker["tty"]),
+            (&json!(true), &json!(false), &Value::Null)
+        );
         assert_eq!(worker["volumeMounts"][1], json!({"name": "worknode-shim", "mountPath": "/.worknode"}));
         assert_eq!(spec["volumes"].as_array().map(Vec::len), Some(2));
         assert_eq!(spec["containers"][0], json!({"name": "side", "command": ["x"]}));
