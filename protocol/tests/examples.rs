@@ -5,7 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use worknode_protocol::config::model::{AuthMethod, NodeConfig, WorkType};
+use worknode_protocol::config::model::{AuthMethod, NodeConfig, StreamMethod, WorkType};
 use worknode_protocol::config::{Host, Startup, load};
 
 /// The real examples on a machine where every file that they name is there.
@@ -69,7 +69,16 @@ fn every_example_can_be_run() {
     names.sort();
     assert_eq!(
         names,
-        ["awx.yml", "incluster.yml", "kubernetes.yml", "local.yml", "podsim.yml", "shared-cluster.yml", "tls-tcp.yml"]
+        [
+            "awx.yml",
+            "incluster.yml",
+            "kubernetes.yml",
+            "local.yml",
+            "lossless.yml",
+            "podsim.yml",
+            "shared-cluster.yml",
+            "tls-tcp.yml"
+        ]
     );
 }
 
@@ -86,6 +95,7 @@ fn the_examples_say_what_their_remarks_say() {
         assert!(kubeit.allow_runtime_auth && kubeit.allow_runtime_pod && kubeit.allow_runtime_params);
     }
     assert_eq!(kubeit("incluster.yml").auth_method, AuthMethod::InCluster);
+    assert_eq!(kubeit("lossless.yml").stream_method, StreamMethod::Shim);
     let awx = example("awx.yml");
     let names: Vec<_> = awx.work_types.iter().map(WorkType::name).collect();
     assert_eq!(names, ["local", "kubernetes-runtime-auth", "kubernetes-incluster-auth"]);

@@ -149,7 +149,7 @@ impl Shim {
             if to_daemon {
                 self.talk()?;
             }
-            self.settle();
+            self.settle()?;
         }
     }
 
@@ -250,7 +250,11 @@ impl Shim {
         Ok(())
     }
 
-    fn settle(&mut self) {
+    fn settle(&mut self) -> io::Result<()> {
+        // Not when it is ready: somebody else may hold the other end, and write no more.
+        while self.job.code().is_some() && self.job.stdout.is_some() && self.relay.room() > 0 {
+            self.keep()?;
+        }
         if self.relay.close_now() {
             self.job.stdin = None;
         }
@@ -258,6 +262,7 @@ impl Shim {
             self.relay.ended(code);
             self.heard = Instant::now();
         }
+        Ok(())
     }
 }
 

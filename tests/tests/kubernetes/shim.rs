@@ -99,6 +99,32 @@ on_clusters! {
         clean(&node, cluster, &[&unit])
     }
 
+    /// A process that holds the job's output open does not hold up its end.
+    fn what_a_job_leaves_behind_ends_with_it(cluster) -> Result<()> {
+        let node = node(cluster)?;
+        let unit = submit(&node, "sleep 1000 & echo begun", b"")?;
+        assert_eq!(node.wait_ended(&unit)?.detail, "Finished");
+        assert_eq!(node.results(&unit)?, b"begun\n");
+        clean(&node, cluster, &[&unit])
+    }
+
+    /// By SPDY and POST: AWX's role grants no more.
+    fn the_stock_role_is_enough(cluster) -> Result<()> {
+        let Some(kubeconfig) = cluster.restricted_kubeconfig() else { return Ok(()) };
+        let id = format!("test-{:08x}", rand::random::<u32>());
+        let more = json!({"streammethod": "shim", "kubeconfig": kubeconfig});
+        let mut node = Harness::new()?.id(&id).kubernetes("kubeit", cluster, &more).start()?;
+        let payload = sequence(1_000_000);
+        let unit = submit(&node, "read one; echo $one; sleep 1; cat", &payload)?;
+        node.open_results(&unit, 0)?.bytes(1)?;
+        node.crash_and_restart()?;
+        node.open_results(&unit, 2_000_000)?.bytes(1)?;
+        cluster.restart_api()?;
+        assert_eq!(node.wait_ended(&unit)?.detail, "Finished");
+        ensure_sequence(&node.results(&unit)?, 1_000_000)?;
+        clean(&node, cluster, &[&unit])
+    }
+
     fn a_cancel_ends_the_job_at_once(cluster) -> Result<()> {
         let node = node(cluster)?;
         let unit = submit(&node, "echo begun; exec sleep 1000", b"")?;

@@ -127,7 +127,7 @@ impl Following<'_> {
             }
             Stdout::Shim(stdout) => {
                 let (seen, ()) = tokio::try_join!(watching, self.through_shim(journal, stdout, stages))?;
-                let cut = (seen.ran && journal.record().job_code.is_none()).then(|| stdout.length());
+                let cut = journal.record().job_code.is_none().then(|| stdout.length());
                 (seen, Vec::new(), cut, false)
             }
         };

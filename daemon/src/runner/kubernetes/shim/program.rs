@@ -69,6 +69,8 @@ pub(crate) fn fit(spec: &mut Value) -> Result<(), PodProblem> {
     // What would end the job's stdin with the first session.
     worker.insert("stdinOnce".to_owned(), false.into());
     worker.remove("tty");
+    // It may ask for the log's last lines, which are the helper's.
+    worker.remove("terminationMessagePolicy");
     let mount = json!({ "name": VOLUME, "mountPath": DIRECTORY });
     push(worker.entry("volumeMounts").or_insert(Value::Null), mount);
     if let Some(spec) = spec.as_object_mut() {

@@ -27,6 +27,8 @@ const QUEUE: usize = 2;
 const ASK: Duration = Duration::from_secs(5);
 /// After so long a silence it is not.
 const GONE: Duration = Duration::from_secs(30);
+/// Most bytes of output that wait for the disk: what the helper may have under way, and some more.
+const BACKLOG: usize = 4 * 1024 * 1024;
 /// How often a program may arrive broken in one session, where nothing else is: then the image cannot take or run it.
 const TORN: u32 = 2;
 
@@ -55,6 +57,66 @@ struct Block {
     bytes: Bytes,
 }
 
+/// What is known in the course of a session.
+struct Talk {
+    client: Client,
+    decoder: Decoder,
+    block: Block,
+    /// When the other side was last heard, and when it is to be asked for a sign of life.
+    heard: Instant,
+    ask_at: Instant,
+    /// It did not answer the first question.
+    asked: bool,
+    /// Programs that did not arrive whole.
+    torn: u32,
+    /// The job's exit code; all of its output has come, and is on its way to the disk.
+    code: Option<i32>,
+}
+
+impl Talk {
+    fn new(session: u64, payload: u64, output: u64) -> Self {
+        let heard = Instant::now();
+        Self {
+            client: Client::new(session, payload, output),
+            decoder: Decoder::default(),
+            block: Block::default(),
+            heard,
+            ask_at: heard + ASK,
+            asked: false,
+            torn: 0,
+            code: None,
+        }
+    }
+
+    /// Takes what came.
+    fn hear(&mut self, bytes: &[u8], stdout: &mut Stdout) -> Result<(), Broken> {
+        self.heard = Instant::now();
+        self.ask_at = self.heard + ASK;
+        self.decoder.push(bytes);
+        while let Some(line) = self.decoder.next_line() {
+            match self.client.hear(line)? {
+                Heard::Output(bytes) => stdout.push(&bytes),
+                Heard::End(code) => self.code = Some(code),
+                Heard::Torn => self.torn += 1,
+                Heard::Welcome | Heard::Nothing => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing has come for a while. False: for too long.
+    fn remind(&mut self) -> bool {
+        self.ask_at = Instant::now() + ASK;
+        if self.client.is_welcome() {
+            self.client.ping();
+        } else {
+            self.asked = true;
+            self.client.ask();
+        }
+        self.heard.elapsed() < GONE
+    }
+}
+
 impl Session<'_> {
     /// Attaches and talks until the session is of no use any more.
     pub(super) async fn run(mut self) -> Result<SessionEnd, Fault> {
@@ -70,109 +132,79 @@ impl Session<'_> {
     }
 
     async fn converse(&mut self, mut ear: Ear, messages: mpsc::Sender<Bytes>) -> Result<SessionEnd, Fault> {
-        let record = self.journal.record();
-        let mut client = Client::new(record.session, self.shim.payload.length(), self.stdout.length());
-        let mut decoder = Decoder::default();
-        let mut block = Block::default();
+        let number = self.journal.record().session;
+        let mut talk = Talk::new(number, self.shim.payload.length(), self.stdout.length());
         let mut message = Bytes::new();
-        let mut heard = Instant::now();
-        let mut ask_at = heard + ASK;
-        let mut torn = 0;
-        let mut code = None;
-        let mut asked = false;
         loop {
             if message.is_empty() {
-                message = self.compose(&mut client, &mut block, asked).await?;
+                message = self.compose(&mut talk, number).await?;
             }
             tokio::select! {
                 Ok(permit) = messages.reserve(), if !message.is_empty() => permit.send(std::mem::take(&mut message)),
-                bytes = ear.next() => {
+                // The helper waits for what it sent to be acknowledged; whoever else may write there does not.
+                bytes = ear.next(), if self.stdout.backlog() <= BACKLOG => {
                     let bytes = match bytes {
                         Ok(bytes) => bytes,
                         Err(fault) => return Ok(SessionEnd::Attach(fault)),
                     };
-                    heard = Instant::now();
-                    ask_at = heard + ASK;
-                    decoder.push(&bytes);
-                    while let Some(line) = decoder.next_line() {
-                        match client.hear(line) {
-                            Ok(Heard::Output(bytes)) => self.stdout.push(&bytes),
-                            Ok(Heard::Welcome) => *self.begun = true,
-                            Ok(Heard::End(ended)) => code = Some(ended),
-                            Ok(Heard::Torn) => torn += 1,
-                            Ok(Heard::Nothing) => {}
-                            Err(Broken::Gap) => return Ok(broken("a piece of the output is missing".to_owned())),
-                            Err(Broken::Lost { from, .. }) => return Err(Fault::Lost(from)),
-                        }
+                    match talk.hear(&bytes, self.stdout) {
+                        Ok(()) if talk.torn >= TORN => return Err(Fault::NotReceived),
+                        Ok(()) => {}
+                        Err(Broken::Gap) => return Ok(broken("a piece of the output is missing".to_owned())),
+                        Err(Broken::Lost { from, .. }) => return Err(Fault::Lost(from)),
                     }
-                    if torn >= TORN {
-                        return Err(Fault::NotReceived);
-                    }
-                    self.note_input(&client).await?;
+                    *self.begun |= talk.client.is_welcome();
                 }
                 written = self.stdout.progress() => {
                     written.map_err(Fault::Output)?;
-                    client.durable(self.stdout.length());
+                    talk.client.durable(self.stdout.length());
                 }
-                () = sleep_until(ask_at) => {
-                    if heard.elapsed() >= GONE {
+                () = sleep_until(talk.ask_at) => {
+                    if !talk.remind() {
                         return Ok(SessionEnd::Silent);
                     }
-                    ask_at = Instant::now() + ASK;
-                    if client.is_welcome() {
-                        client.ping();
-                    } else {
-                        asked = true;
-                        client.ask();
-                    }
                 }
             }
-            if let Some(ended) = code
-                && self.stdout.is_settled()
-            {
-                code = None;
-                // Before the helper goes: afterwards nobody could say it.
-                let noted = self.journal.note(|record| record.job_code = Some(ended));
-                noted.await.map_err(Fault::Record)?;
-                client.finish();
-            }
+            self.note(&mut talk).await?;
         }
     }
 
-    /// Writes down, once, that the job was given all of its payload.
-    async fn note_input(&mut self, client: &Client) -> Result<(), Fault> {
-        if !client.input_is_over() || self.journal.record().step >= Step::StdinSent {
-            return Ok(());
+    /// Writes down, once each, that the job was given all of its payload, and that it is over.
+    async fn note(&mut self, talk: &mut Talk) -> Result<(), Fault> {
+        if talk.client.input_is_over() && self.journal.record().step < Step::StdinSent {
+            let length = self.shim.payload.length();
+            let noted = self.journal.note(|record| {
+                record.step = Step::StdinSent;
+                record.stdin_sent = length;
+            });
+            noted.await.map_err(Fault::Record)?;
+            self.shim.report(State::Running, Detail::PodRunning).await;
         }
-        let length = self.shim.payload.length();
-        let noted = self.journal.note(|record| {
-            record.step = Step::StdinSent;
-            record.stdin_sent = length;
-        });
-        noted.await.map_err(Fault::Record)?;
-        self.shim.report(State::Running, Detail::PodRunning).await;
+        if self.stdout.is_settled()
+            && let Some(code) = talk.code.take()
+        {
+            // Before the helper goes: afterwards nobody could say it.
+            self.journal.note(|record| record.job_code = Some(code)).await.map_err(Fault::Record)?;
+            talk.client.finish();
+        }
         Ok(())
     }
 
     /// Puts together what is to be sent now.
-    async fn compose(&self, client: &mut Client, block: &mut Block, asked: bool) -> Result<Bytes, Fault> {
+    async fn compose(&self, talk: &mut Talk, number: u64) -> Result<Bytes, Fault> {
         let mut message = Vec::new();
         while message.len() < MESSAGE
-            && let Some(tell) = client.tell()
+            && let Some(tell) = talk.client.tell()
         {
-            let frame = match tell {
-                Tell::Frame(frame) => frame,
-                Tell::Input { at, length } => Frame::Input { at, bytes: self.payload(block, at, length).await? },
-                Tell::Question => {
-                    program::question(asked, &mut message);
-                    continue;
+            match tell {
+                Tell::Frame(frame) => frame.encode(number, &mut message),
+                Tell::Input { at, length } => {
+                    let bytes = self.payload(&mut talk.block, at, length).await?;
+                    Frame::Input { at, bytes }.encode(number, &mut message);
                 }
-                Tell::Program => {
-                    program::program(&mut message);
-                    continue;
-                }
-            };
-            frame.encode(self.journal.record().session, &mut message);
+                Tell::Question => program::question(talk.asked, &mut message),
+                Tell::Program => program::program(&mut message),
+            }
         }
         Ok(message.into())
     }

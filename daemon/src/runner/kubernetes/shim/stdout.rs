@@ -40,6 +40,11 @@ impl Stdout {
         self.buffer.is_empty() && self.writing.is_none()
     }
 
+    /// Bytes that wait for a write to begin.
+    pub(crate) fn backlog(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Takes what is to be appended.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
