@@ -54,6 +54,8 @@ pub(super) struct Hearing {
     word_frames: usize,
     /// Whether each of the streams was answered: error, stdin, stdout.
     answered: [bool; 3],
+    /// stdout is wanted.
+    output: bool,
 }
 
 impl Hearing {
@@ -65,6 +67,7 @@ impl Hearing {
             word_frames: 0,
             // A stream that is not there needs no answer.
             answered: [false, false, !output],
+            output,
         }
     }
 
@@ -113,7 +116,7 @@ impl Hearing {
                     None => None,
                 }
             }
-            Frame::Data { stream: STDOUT, bytes, .. } if !bytes.is_empty() => Some(Heard::Output(bytes)),
+            Frame::Data { stream: STDOUT, bytes, .. } if self.output && !bytes.is_empty() => Some(Heard::Output(bytes)),
             Frame::Reset { stream: ERROR, .. } | Frame::GoAway => Some(self.without_word()),
             // Where it is only no longer needed, the error stream says why.
             Frame::Reset { stream: STDIN, status } if status != CANCEL => {

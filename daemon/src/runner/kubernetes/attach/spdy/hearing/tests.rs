@@ -106,6 +106,8 @@ fn an_end_without_a_word_is_a_break() {
 #[test]
 fn output_that_was_not_asked_for_is_passed_over() {
     assert!(once(&Server::data(5, true, b"output")).is_empty());
+    let mut hearing = Hearing::new(true);
+    assert_eq!(heard(&mut hearing, &Server::data(5, true, b"output")), [r#"Output(b"output")"#]);
 }
 
 proptest! {
