@@ -17,8 +17,9 @@ use super::process::{Pipes, Process, Program, exit_code};
 use super::stdin::Stdin;
 use crate::log::{ContainerLog, Source};
 
-/// After the process has ended, for output that something outside of its process group still holds open.
-const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+/// After the process has ended, for output that something outside of its process group still holds open. Not less: with 500
+/// pods on two busy processors a pipe waits for seconds until it is read.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// A container that was started.
 #[derive(Debug)]
