@@ -156,6 +156,9 @@ pub enum Detail {
     /// Bytes of output that are there, of more that nobody has any longer.
     #[error("output was cut at byte {0}")]
     OutputCut(u64),
+    /// A unit that failed for another reason, and of which output may be missing, too.
+    #[error("{end}; {warning}")]
+    WithWarning { end: Box<Detail>, warning: Box<Detail> },
 
     // Kubernetes, stream method `tcp`.
     #[error("Error listening: {0}")]
@@ -344,6 +347,13 @@ mod tests {
                 "Output may be incomplete: log rotated between T1 and T2",
             ),
             (Detail::OutputCut(5), "output was cut at byte 5"),
+            (
+                Detail::WithWarning {
+                    end: Box::new(Detail::StdinCut { sent: 5, total: 10 }),
+                    warning: Box::new(Detail::OutputIncomplete { from: "T1".to_owned(), to: "T2".to_owned() }),
+                },
+                "stdin was cut at byte 5 of 10; Output may be incomplete: log rotated between T1 and T2",
+            ),
         ] {
             assert_eq!(detail.to_string(), text);
         }

@@ -6,6 +6,7 @@ mod access;
 mod ends;
 mod orphans;
 mod outputs;
+mod rotation;
 mod shim;
 mod survival;
 mod world;

@@ -13,12 +13,15 @@ use super::{
     attach::{self, AttachError, Delivery, Payload, Target},
     client::{Api, ApiError},
     create,
-    logs::{Log, LogError, Stage},
+    follower::{Stage, Worker},
+    logs::{Log, LogError},
     outcome::{End, Judge, Sight},
     output::Output,
+    pod::WORKER,
+    position::Gap,
     record::{Journal, Record, Step},
-    resume::Gap,
     shim::{self, Shim},
+    stamp::Stamp,
     view::Pod,
     watch::{Event, Watch},
 };
@@ -108,9 +111,10 @@ impl Following<'_> {
     /// Follows the worker to its end.
     pub(crate) async fn to_the_end(&self, journal: &mut Journal, stdout: &mut Stdout) -> Result<Followed, Failure> {
         let (stage, stages) = watch::channel(Stage::Waiting);
+        let (worker, seen) = watch::channel(Worker::default());
         let judge = Judge::new(journal.record().step >= Step::SendingStdin);
         let deadline = pending_deadline(journal.record());
-        let watching = self.watch(judge, deadline, stage);
+        let watching = self.watch(judge, deadline, stage, worker);
         let (seen, gaps, cut, differs) = match stdout {
             Stdout::Log(output) => {
                 let log = Log {
@@ -119,8 +123,8 @@ impl Following<'_> {
                     pod: &self.pod.metadata.name,
                     patience: self.cluster.patience(),
                 };
-                let followed = tokio::try_join!(watching, self.send_stdin(journal, stages.clone()), async {
-                    log.follow(output, stages).await.map_err(|fault| self.log_failure(fault))
+                let followed = tokio::try_join!(watching, self.send_stdin(journal, stages), async {
+                    log.follow(output, seen).await.map_err(|fault| self.log_failure(fault))
                 },);
                 let (seen, (), gaps) = followed?;
                 (seen, gaps, None, output.differs())
@@ -190,6 +194,7 @@ impl Following<'_> {
         mut judge: Judge,
         deadline: Option<Instant>,
         stage: watch::Sender<Stage>,
+        worker: watch::Sender<Worker>,
     ) -> Result<Seen, Failure> {
         let mut watch = Watch::from(self.api, self.pod, self.cluster.patience());
         let mut pod = Arc::new(self.pod.clone());
@@ -199,6 +204,7 @@ impl Following<'_> {
                 Sight::Over(end) => break end,
                 Sight::Running => {
                     stage.send_if_modified(|stage| std::mem::replace(stage, Stage::Running) != Stage::Running);
+                    worker.send_if_modified(|worker| change(worker, &pod, Stage::Running));
                 }
                 Sight::Waiting(unschedulable) => self.tell_waiting(&mut words, unschedulable).await,
             }
@@ -219,7 +225,11 @@ impl Following<'_> {
                 Err(fault) => return Err(self.lost(&fault)),
             }
         };
-        stage.send_replace(if matches!(end, End::NotStarted(_)) { Stage::NotStarted } else { Stage::Over });
+        let last = if matches!(end, End::NotStarted(_)) { Stage::NotStarted } else { Stage::Over };
+        stage.send_replace(last);
+        worker.send_modify(|worker| {
+            change(worker, &pod, last);
+        });
         let containers = pod.status.container_statuses.len();
         Ok(Seen { end, ran: judge.ran(), containers, node: pod.spec.node_name.clone() })
     }
@@ -346,6 +356,25 @@ impl Following<'_> {
         };
         Failure { detail, delete: true }
     }
+}
+
+/// Takes over what the pod says of its worker's times. True if anything is new.
+fn change(worker: &mut Worker, pod: &Pod, stage: Stage) -> bool {
+    let state = pod.container(WORKER).map(|container| &container.state);
+    let running = state.and_then(|state| state.running.as_ref());
+    let terminated = state.and_then(|state| state.terminated.as_ref());
+    let stamp = |text: Option<&String>| text.and_then(|text| Stamp::parse(text.as_bytes()));
+    let started = running.and_then(|running| running.started_at.as_ref());
+    let started = started.or_else(|| terminated.and_then(|terminated| terminated.started_at.as_ref()));
+    let finished = terminated.and_then(|terminated| terminated.finished_at.as_ref());
+    // Of what never started the API says that it did in 1970 (kubernetes-streams 6).
+    let real = |stamp: &Stamp| *stamp > Stamp(0);
+    let now = Worker {
+        stage,
+        started: stamp(started).filter(real).or(worker.started),
+        finished: stamp(finished).filter(real).or(worker.finished),
+    };
+    std::mem::replace(worker, now) != now
 }
 
 async fn note(journal: &mut Journal, change: impl FnOnce(&mut Record)) -> Result<(), Failure> {

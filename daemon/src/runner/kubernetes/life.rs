@@ -346,13 +346,14 @@ fn unreachable(record: &Record, fault: &ApiError) -> Detail {
     }
 }
 
-/// A warning takes the place of a good end's words, or fails the unit where the work type wants that (work-types 2.4).
+/// A warning takes the place of a good end's words, or fails the unit where the work type wants that (work-types 2.4). It is
+/// added to the words of a bad one.
 fn with_gaps(outcome: (State, Detail), record: &Record, differs: bool, fails: bool) -> (State, Detail) {
     let (state, detail) = outcome;
     if let (State::Succeeded, Some(at)) = (state, record.output_cut) {
         return (State::Failed, Detail::OutputCut(at));
     }
-    if state != State::Succeeded || (record.gaps.is_empty() && !differs) {
+    if record.gaps.is_empty() && !differs {
         return (state, detail);
     }
     let time = |stamp: Option<super::stamp::Stamp>, else_: &str| {
@@ -360,8 +361,12 @@ fn with_gaps(outcome: (State, Detail), record: &Record, differs: bool, fails: bo
     };
     let from = record.gaps.first().and_then(|gap| gap.after);
     let to = record.gaps.last().and_then(|gap| gap.before);
-    let detail = Detail::OutputIncomplete { from: time(from, "its begin"), to: time(to, "its end") };
-    (if fails { State::Failed } else { state }, detail)
+    let warning = Detail::OutputIncomplete { from: time(from, "its begin"), to: time(to, "its end") };
+    match state {
+        State::Succeeded => (if fails { State::Failed } else { state }, warning),
+        // What failed the unit comes first.
+        _ => (state, Detail::WithWarning { end: Box::new(detail), warning: Box::new(warning) }),
+    }
 }
 
 /// What receptor leaves to know of a unit.

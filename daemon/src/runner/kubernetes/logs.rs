@@ -1,6 +1,6 @@
-//! The worker's log: the only source of a unit's output.
+//! The worker's log: the only source of a unit's output. This is the I/O around [`Follower`], which decides everything.
 
-use std::{io, time::Duration};
+use std::{future::Future, io, pin::Pin};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -9,39 +9,20 @@ use http_body_util::BodyExt;
 use kube::client::Body;
 use tokio::{
     sync::watch,
-    time::{Instant, timeout},
+    time::{Instant, sleep_until},
 };
 
 use super::{
     client::{self, Api, ApiError},
+    follower::{Follower, Order, Request, Slot, Trouble, Verdict, Worker},
     output::Output,
     pod::WORKER,
-    resume::{Follower, Gap, OnGap, Refusal},
-    retry::{self, Patience},
+    position::Gap,
+    retry::Patience,
 };
 
 /// Bytes collected before they are written, where more are there already.
 const BATCH: usize = 256 * 1024;
-/// After the worker's end: how long an open stream may yet be silent where only it can have the missing lines. The kubelet
-/// ends it within a second.
-const LAST: Duration = Duration::from_secs(30);
-/// Silence after which a stream is opened anew: nothing on the wire tells a silent container from a dead connection.
-const SILENCE: Duration = Duration::from_secs(600);
-/// Wait for the next bytes of an answer that is not followed.
-const STALLED: Duration = Duration::from_secs(60);
-
-/// What the log follower has to know of its worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stage {
-    /// It has not started.
-    Waiting,
-    /// It runs.
-    Running,
-    /// It is over, or its pod is gone.
-    Over,
-    /// It never started, and has no log.
-    NotStarted,
-}
 
 /// Why the output is not complete.
 #[derive(Debug, thiserror::Error)]
@@ -54,31 +35,6 @@ pub(crate) enum LogError {
     Output(#[from] io::Error),
 }
 
-/// What an answer had that is not followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Drained {
-    /// Something new; there may be more by now.
-    More,
-    /// Nothing new.
-    Nothing,
-    /// Not what follows the position, and gaps were not to be accepted.
-    Gap,
-}
-
-/// How an answer ended.
-enum Close {
-    /// Properly.
-    End,
-    /// The worker is over; there may be more.
-    Over,
-    /// The worker is over and there is no more.
-    Complete,
-    /// It is of no more use.
-    Broken(ApiError),
-    /// It has not what follows the position.
-    Gap,
-}
-
 /// The log of one worker.
 pub(crate) struct Log<'a> {
     pub(crate) api: &'a Api,
@@ -87,153 +43,133 @@ pub(crate) struct Log<'a> {
     pub(crate) patience: Patience,
 }
 
+/// A request on its way, or its answer.
+#[derive(Default)]
+enum Channel<'a> {
+    #[default]
+    Idle,
+    Asked(Pin<Box<dyn Future<Output = Result<Body, ApiError>> + Send + 'a>>),
+    Answer(Body),
+}
+
+/// What comes from a channel.
+enum Event {
+    Answered,
+    Data(Bytes),
+    End,
+    Failed(ApiError),
+}
+
 impl Log<'_> {
     /// Appends the log to `output` until the worker is over and nothing more comes. Answers what rotation took.
     pub(crate) async fn follow(
         &self,
         output: &mut Output,
-        mut stage: watch::Receiver<Stage>,
+        mut worker: watch::Receiver<Worker>,
     ) -> Result<Vec<Gap>, LogError> {
-        let mut follower = Follower::new(output.position().clone());
-        // An error says that the watcher is gone: then this is dropped, too.
-        let _ = stage.wait_for(|stage| *stage >= Stage::Running).await;
-        let mut tries = Tries::new(self.patience);
-        // A stream that came to its proper end after the worker's: nothing follows in the file that it read.
-        let mut read_to_end = false;
-        let complete = loop {
-            if *stage.borrow() >= Stage::Over {
-                break false;
-            }
-            let begin = Instant::now();
-            let before = follower.position().clone();
-            let fault = match self.follow_once(&mut follower, output, &mut stage).await? {
-                Close::Over => break false,
-                Close::Complete => break true,
-                Close::End if *stage.borrow() >= Stage::Over => {
-                    read_to_end = true;
-                    break false;
+        let mut follower = Follower::new(output.position().clone(), output.notes().clone(), self.patience);
+        let begin = Instant::now();
+        let (mut stream, mut side) = (Channel::Idle, Channel::Idle);
+        // The last trouble of each, for the unit's detail.
+        let mut troubles = [None, None];
+        let seen = *worker.borrow_and_update();
+        follower.worker(seen, begin.elapsed());
+        let verdict = loop {
+            while let Some(order) = follower.next_order() {
+                match order {
+                    Order::Open(Slot::Stream, request) => stream = self.ask(request),
+                    Order::Open(Slot::Side, request) => side = self.ask(request),
+                    Order::Close(Slot::Stream) => stream = Channel::Idle,
+                    Order::Close(Slot::Side) => side = Channel::Idle,
                 }
-                Close::Broken(fault) if !fault.is_temporary() && !is_early(&fault) => return Err(fault.into()),
-                Close::Broken(fault) => fault,
-                Close::End | Close::Gap => ApiError::Malformed("the log ended while the worker runs".to_owned()),
-            };
-            self.api.note_broken(&fault);
-            if *follower.position() != before {
-                tries = Tries::new(self.patience);
             }
-            let Some(pause) = tries.after(&fault, begin.elapsed()) else { return Err(fault.into()) };
-            tracing::debug!(pod = self.pod, error = %fault, ?pause, "following the log again");
-            let _ = timeout(pause, stage.wait_for(|stage| *stage >= Stage::Over)).await;
+            if let Some(verdict) = follower.verdict() {
+                break verdict;
+            }
+            let deadline = follower.deadline().and_then(|at| begin.checked_add(at));
+            let (slot, event) = tokio::select! {
+                biased;
+                // Fails when the watcher has failed: then this is dropped, too.
+                Ok(()) = worker.changed() => {
+                    let seen = *worker.borrow_and_update();
+                    follower.worker(seen, begin.elapsed());
+                    continue;
+                }
+                event = side.next(), if !side.is_idle() => (Slot::Side, event),
+                event = stream.next(), if !stream.is_idle() && follower.reads(Slot::Stream) => (Slot::Stream, event),
+                () = at(deadline) => {
+                    follower.tick(begin.elapsed());
+                    continue;
+                }
+            };
+            let channel = if slot == Slot::Stream { &mut stream } else { &mut side };
+            let trouble = if slot == Slot::Stream { &mut troubles[0] } else { &mut troubles[1] };
+            self.take(&mut follower, slot, channel, event, begin, trouble);
+            output.append(follower.take_output(), follower.position().clone(), follower.notes()).await?;
         };
-        let complete = complete || *stage.borrow() == Stage::NotStarted;
-        while !complete && self.drain(&mut follower, output, OnGap::Accept).await? == Drained::More {}
         output.settle().await?;
-        // An empty newest file behind one that was read to its end is no gap.
-        Ok(follower.gaps().iter().filter(|gap| !read_to_end || gap.before.is_some()).copied().collect())
+        match verdict {
+            Verdict::Complete => Ok(follower.gaps().to_vec()),
+            Verdict::GiveUp(slot) => {
+                let [of_stream, of_side] = troubles;
+                let trouble = if slot == Slot::Stream { of_stream } else { of_side };
+                let words = || {
+                    ApiError::Malformed(
+                        follower.malformed().unwrap_or("the log ended while the worker runs").to_owned(),
+                    )
+                };
+                Err(trouble.filter(|_| follower.malformed().is_none()).unwrap_or_else(words).into())
+            }
+        }
     }
 
-    /// Follows the log over one request.
-    async fn follow_once(
+    /// Tells the follower what came, and what else has arrived by now.
+    fn take(
         &self,
         follower: &mut Follower,
-        output: &mut Output,
-        stage: &mut watch::Receiver<Stage>,
-    ) -> Result<Close, LogError> {
-        let answer = tokio::select! {
-            biased;
-            _ = stage.wait_for(|stage| *stage >= Stage::Over) => return Ok(Close::Over),
-            // No head comes before the first line: this wait is part of the stream.
-            answer = timeout(SILENCE, self.open(follower, true)) => answer,
-        };
-        let mut body = match answer {
-            Ok(Ok(body)) => body,
-            Ok(Err(fault)) => return Ok(Close::Broken(fault)),
-            Err(_) => return Ok(Close::Broken(silent())),
-        };
-        follower.begin();
-        let mut only_here = false;
+        slot: Slot,
+        channel: &mut Channel<'_>,
+        mut event: Event,
+        begin: Instant,
+        trouble: &mut Option<ApiError>,
+    ) {
         loop {
-            let over = *stage.borrow() >= Stage::Over;
-            if over && !only_here {
-                // A request that does not follow is answered faster, and does not end a second late. But it has the newest
-                // file of the log only, where this stream may hold an older one: then this stream is read on.
-                let mut trial = follower.clone();
-                let drained = self.drain(&mut trial, output, OnGap::Refuse).await?;
-                if drained != Drained::Gap {
-                    *follower = trial;
-                    return Ok(if drained == Drained::More { Close::Over } else { Close::Complete });
+            let now = begin.elapsed();
+            match event {
+                Event::Answered => follower.answered(slot, now),
+                Event::Data(data) => follower.bytes(slot, &data, now),
+                Event::End => follower.ended(slot, now),
+                Event::Failed(fault) => {
+                    tracing::debug!(error = %fault, ?slot, "log request broke");
+                    self.api.note_broken(&fault);
+                    follower.failed(slot, trouble_of(&fault), now);
+                    *trouble = Some(fault);
                 }
-                only_here = true;
             }
-            let silence = if over { LAST } else { SILENCE };
-            let frame = tokio::select! {
-                biased;
-                _ = stage.wait_for(|stage| *stage >= Stage::Over), if !over => continue,
-                frame = body.frame() => frame,
-                () = tokio::time::sleep(silence) => {
-                    return Ok(if over { Close::Over } else { Close::Broken(silent()) });
-                }
-            };
-            if let Some(close) = take(&mut body, frame, follower, OnGap::Accept, output).await? {
-                return Ok(close);
+            if follower.waiting() >= BATCH || follower.has_orders() || channel.is_idle() {
+                return;
+            }
+            match channel.next().now_or_never() {
+                Some(next) => event = next,
+                None => return,
             }
         }
     }
 
-    /// Reads what the log has now.
-    async fn drain(&self, follower: &mut Follower, output: &mut Output, on_gap: OnGap) -> Result<Drained, LogError> {
-        let before = follower.position().clone();
-        let mut tries = self.patience.tries();
-        loop {
-            let begin = Instant::now();
-            let fault = match self.drain_once(follower, output, on_gap).await? {
-                Close::End | Close::Over | Close::Complete if *follower.position() != before => {
-                    return Ok(Drained::More);
-                }
-                Close::End | Close::Over | Close::Complete => return Ok(Drained::Nothing),
-                Close::Gap => return Ok(Drained::Gap),
-                // The pod and its log are gone, or its container never had one. A stream that is open may have the rest.
-                Close::Broken(fault) if fault.is_not_found() || fault.code() == Some(400) => {
-                    return Ok(if on_gap == OnGap::Refuse { Drained::Gap } else { Drained::Nothing });
-                }
-                Close::Broken(fault) if !fault.is_temporary() && !is_early(&fault) => return Err(fault.into()),
-                Close::Broken(fault) => fault,
-            };
-            self.api.note_broken(&fault);
-            let Some(pause) = tries.after_failure(begin.elapsed(), fault.retry_after()) else {
-                return Err(fault.into());
-            };
-            tracing::debug!(pod = self.pod, error = %fault, ?pause, "reading the log again");
-            tokio::time::sleep(pause).await;
-        }
+    fn ask(&self, request: Request) -> Channel<'_> {
+        Channel::Asked(Box::pin(self.open(request)))
     }
 
-    async fn drain_once(&self, follower: &mut Follower, output: &mut Output, on_gap: OnGap) -> Result<Close, LogError> {
-        let answer = timeout(STALLED, self.open(follower, false)).await;
-        let mut body = match answer {
-            Ok(Ok(body)) => body,
-            Ok(Err(fault)) => return Ok(Close::Broken(fault)),
-            Err(_) => return Ok(Close::Broken(silent())),
-        };
-        follower.begin();
-        loop {
-            let Ok(frame) = timeout(STALLED, body.frame()).await else { return Ok(Close::Broken(silent())) };
-            if let Some(close) = take(&mut body, frame, follower, on_gap, output).await? {
-                return Ok(match close {
-                    Close::End if follower.finish(on_gap).is_err() => Close::Gap,
-                    close => close,
-                });
-            }
-        }
-    }
-
-    async fn open(&self, follower: &Follower, follow: bool) -> Result<Body, ApiError> {
+    async fn open(&self, request: Request) -> Result<Body, ApiError> {
         let mut path = format!("{}/log?container={WORKER}&timestamps=true", client::pod_path(self.namespace, self.pod));
-        if follow {
+        if request.follow {
             path.push_str("&follow=true");
         }
-        if let Some(since) = follower.since() {
+        if let Some(since) = request.since {
             path.push_str(&format!("&sinceTime={}", client::encode(&since)));
+        }
+        if let Some(limit) = request.limit {
+            path.push_str(&format!("&limitBytes={limit}"));
         }
         let answer = self.api.stream(&client::request(Method::GET, &path, Bytes::new())?).await?;
         // The pod has no node yet (kubernetes-streams 4.4).
@@ -244,65 +180,56 @@ impl Log<'_> {
     }
 }
 
-/// The tries of the follower. A connection that breaks is no sign of anything as long as the watch of the pod, which has a
-/// patience of its own, is well: a silent container behind a proxy looks like that. Refusals are counted.
-struct Tries {
-    refused: retry::Tries,
-    broken: retry::Tries,
-}
-
-impl Tries {
-    fn new(patience: Patience) -> Self {
-        Self { refused: patience.tries(), broken: patience.without_end().tries() }
+impl Channel<'_> {
+    fn is_idle(&self) -> bool {
+        matches!(self, Self::Idle)
     }
 
-    fn after(&mut self, fault: &ApiError, took: Duration) -> Option<Duration> {
-        let tries = if matches!(fault, ApiError::Unreachable { .. }) { &mut self.broken } else { &mut self.refused };
-        tries.after_failure(took, fault.retry_after())
+    /// What comes next. May be dropped without loss.
+    async fn next(&mut self) -> Event {
+        match self {
+            Self::Idle => std::future::pending().await,
+            Self::Asked(answer) => match answer.await {
+                Ok(body) => {
+                    *self = Self::Answer(body);
+                    Event::Answered
+                }
+                Err(fault) => self.end(Event::Failed(fault)),
+            },
+            Self::Answer(body) => match body.frame().await {
+                Some(Ok(frame)) => Event::Data(frame.into_data().unwrap_or_default()),
+                None => self.end(Event::End),
+                Some(Err(fault)) => {
+                    let message = client::words(&fault);
+                    self.end(Event::Failed(ApiError::Unreachable { message, sent: true }))
+                }
+            },
+        }
+    }
+
+    fn end(&mut self, event: Event) -> Event {
+        *self = Self::Idle;
+        event
     }
 }
 
-type Frame = Option<Result<hyper::body::Frame<Bytes>, kube::Error>>;
-
-/// Takes a piece of an answer, and what else of it has arrived, and appends what is new. `Some`: the answer is over.
-async fn take(
-    body: &mut Body,
-    mut frame: Frame,
-    follower: &mut Follower,
-    on_gap: OnGap,
-    output: &mut Output,
-) -> Result<Option<Close>, LogError> {
-    let mut bytes = Vec::new();
-    let close = loop {
-        let data = match frame {
-            None => break Some(Close::End),
-            Some(Err(fault)) => {
-                break Some(Close::Broken(ApiError::Unreachable { message: client::words(&fault), sent: true }));
-            }
-            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-        };
-        match follower.feed(&data, on_gap, &mut bytes) {
-            Ok(()) => {}
-            Err(Refusal::Gap(_)) => break Some(Close::Gap),
-            Err(refusal) => break Some(Close::Broken(ApiError::Malformed(refusal.to_string()))),
+fn trouble_of(fault: &ApiError) -> Trouble {
+    match fault {
+        ApiError::Unreachable { .. } => Trouble::Broken,
+        fault if fault.is_not_found() => Trouble::NoPod,
+        // The kubelet does not know the container yet, or it is yet to start (kubernetes-streams 4.4).
+        ApiError::Refused { code: 400, .. } => Trouble::NoLog,
+        fault if fault.code() == Some(404) || fault.is_temporary() => {
+            Trouble::Refused { retry_after: fault.retry_after() }
         }
-        if bytes.len() >= BATCH {
-            break None;
-        }
-        match body.frame().now_or_never() {
-            Some(next) => frame = next,
-            None => break None,
-        }
-    };
-    output.append(bytes, follower.position().clone()).await?;
-    Ok(close)
+        _ => Trouble::Final,
+    }
 }
 
-fn silent() -> ApiError {
-    ApiError::Unreachable { message: "no answer from the log".to_owned(), sent: true }
-}
-
-/// The kubelet does not know the container yet, or it is yet to start (kubernetes-streams 4.4).
-fn is_early(fault: &ApiError) -> bool {
-    matches!(fault, ApiError::Refused { code: 400, .. }) || (fault.code() == Some(404) && !fault.is_not_found())
+/// That time, or never.
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
 }

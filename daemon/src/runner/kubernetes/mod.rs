@@ -8,7 +8,8 @@
 //! | [`view`], [`watch`], [`outcome`] | the pod as it changes, and what that means (`outcome` is pure) |
 //! | [`attach`] | stdin on its way into the container |
 //! | [`shim`] | both directions through a helper in the pod, in place of attach and log |
-//! | [`stamp`], [`resume`], [`logs`], [`output`] | the container's log on its way into `stdout` (`resume` is pure) |
+//! | [`stamp`], [`position`], [`pace`], [`resume`], [`evidence`], [`follower`] | the container's log: its lines, what is known of gaps, what is asked for and when (pure) |
+//! | [`logs`], [`output`] | the follower's requests, and its bytes on their way into `stdout` |
 //! | [`record`] | `worknode.json`: each step on disk before it is taken |
 //! | [`cleanup`], [`orphans`] | no pod outlives its unit |
 //! | [`life`], [`follow`] | one unit from its start to its end, out of these parts |
@@ -21,7 +22,9 @@ mod auth;
 mod cleanup;
 mod client;
 mod create;
+mod evidence;
 mod follow;
+mod follower;
 mod life;
 mod limiter;
 mod logs;
@@ -29,10 +32,12 @@ mod names;
 mod orphans;
 mod outcome;
 mod output;
+mod pace;
 mod plan;
 mod pod;
 mod policy;
 mod pool;
+mod position;
 mod proxy;
 mod record;
 mod resume;

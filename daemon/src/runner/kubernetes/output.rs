@@ -14,14 +14,14 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::resume::Position;
+use super::{follower::Notes, position::Position};
 use crate::work::store::UnitDir;
 
 /// Name of the file with the position, beside `stdout`.
 pub(crate) const FILE: &str = "stdout.position";
 
 /// Its length: one write of less than a page is whole or not there at all. Fields are bounded, numbers have 20 digits.
-const RECORD_BYTES: usize = 1024;
+const RECORD_BYTES: usize = 3072;
 
 /// Writes up to this size are done on the spot, larger ones on the blocking pool.
 const INLINE_BYTES: usize = 4096;
@@ -37,6 +37,9 @@ struct LastWrite {
     end: u64,
     /// Position in the log after it.
     to: Position,
+    /// Gaps before that position.
+    #[serde(default)]
+    notes: Notes,
 }
 
 /// What is open of a unit's output.
@@ -56,6 +59,7 @@ pub(crate) struct Output {
     /// What came from the log was not what `stdout` has.
     differs: bool,
     position: Position,
+    notes: Notes,
     /// The write under way, if any: the next one waits for it.
     pending: Option<tokio::task::JoinHandle<io::Result<()>>>,
 }
@@ -67,12 +71,14 @@ impl Output {
         let length = stdout.metadata()?.len();
         let mut position =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(dir.file(FILE))?;
-        let (position_in_log, overlap) = match last_write(&mut position)? {
-            Some(write) if length == write.end => (write.to, 0),
-            Some(write) if (write.begin..write.end).contains(&length) => (write.from, length - write.begin),
+        let (position_in_log, overlap, notes) = match last_write(&mut position)? {
+            Some(write) if length == write.end => (write.to, 0, write.notes),
+            Some(write) if (write.begin..write.end).contains(&length) => {
+                (write.from, length - write.begin, write.notes)
+            }
             // No record, or none that fits: another program's output, or a machine that lost its power. All of the log is
             // compared with what there is.
-            _ => (Position::default(), length),
+            _ => (Position::default(), length, Notes::default()),
         };
         Ok(Self {
             files: Arc::new(Files { stdout, position }),
@@ -80,6 +86,7 @@ impl Output {
             overlap,
             differs: false,
             position: position_in_log,
+            notes,
             pending: None,
         })
     }
@@ -89,14 +96,19 @@ impl Output {
         &self.position
     }
 
+    /// What was noted with that position.
+    pub(crate) fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
     /// True if the log did not repeat what `stdout` has: lines are missing, or there twice.
     pub(crate) fn differs(&self) -> bool {
         self.differs || self.overlap > 0
     }
 
-    /// Appends what lies in the log between the last position and `to`. Returns when the write has begun: memory holds
-    /// two blocks at most, the one that is written and the one that is collected.
-    pub(crate) async fn append(&mut self, mut bytes: Vec<u8>, to: Position) -> io::Result<()> {
+    /// Appends what lies in the log between the last position and `to`, where `notes` are known. Returns when the write has
+    /// begun: memory holds two blocks at most, the one that is written and the one that is collected.
+    pub(crate) async fn append(&mut self, mut bytes: Vec<u8>, to: Position, notes: Notes) -> io::Result<()> {
         self.settle().await?;
         let mut begin = self.length - self.overlap;
         if self.overlap > 0 {
@@ -110,7 +122,7 @@ impl Output {
             return Ok(());
         }
         self.length += u64::try_from(bytes.len()).map_err(io::Error::other)?;
-        let write = LastWrite { begin, from, end: self.length, to };
+        let write = LastWrite { begin, from, end: self.length, to, notes };
         let files = Arc::clone(&self.files);
         if bytes.len() <= INLINE_BYTES {
             return files.write(&write, &bytes);

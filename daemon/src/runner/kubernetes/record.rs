@@ -6,7 +6,7 @@ use std::{io, time::Duration};
 use serde::{Deserialize, Serialize};
 use worknode_protocol::unit::PodProblem;
 
-use super::{outcome::End, plan::SECRETS_FILE, resume::Gap, view::Terminated};
+use super::{outcome::End, plan::SECRETS_FILE, position::Gap, view::Terminated};
 use crate::work::store::UnitDir;
 
 /// The file's name in the unit's directory.

@@ -1,50 +1,25 @@
-//! Following a container's log over many requests without losing or doubling a byte. No I/O: answers of the API server
+//! The lines of a container's log over many answers, without losing or doubling a byte. No I/O: answers of the API server
 //! go in, bytes for the unit's output come out.
 //!
 //! A log request goes on from a whole second, inclusive, so that every one after the first repeats lines. A line is known
 //! by its time stamp and its ordinal among neighbours of the same stamp; never by its number or by bytes, which rotation
 //! makes meaningless (kubernetes-streams 4.3). Everything up to that line is skipped, and of the line itself what was
-//! handed out before. If the line does not come back, the kubelet has rotated it away: a [`Gap`].
+//! handed out before. If the line does not come back, the kubelet has rotated it away: a [`Gap`], unless [`Behind`] says
+//! that nothing can lie between.
 //!
 //! Lines are handed on as they arrive, so that memory does not grow with their length.
 
-use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
-use super::stamp::{self, Stamp};
+use super::{
+    evidence::{Behind, SPACING},
+    pace::{Jump, Pace, Trust, nanos, way},
+    position::{Gap, Line, Position},
+    stamp::{self, Stamp},
+};
 
 /// Longest time stamp in front of a line, in bytes.
 const STAMP_LIMIT: usize = 40;
-
-/// How far the log has been handed out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Position {
-    /// The last line begun; none before the first.
-    pub(crate) line: Option<Line>,
-}
-
-/// A line of which something was handed out, be it nothing but its begin.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Line {
-    /// Its time stamp.
-    pub(crate) stamp: Stamp,
-    /// How many lines of the same stamp stand right before it.
-    pub(crate) ordinal: u64,
-    /// Bytes of it that were handed out, its line feed left aside.
-    pub(crate) bytes: u64,
-    /// Its line feed was handed out.
-    pub(crate) ended: bool,
-    /// The latest stamp so far: later than `stamp` where the node's clock was set back.
-    pub(crate) latest: Stamp,
-}
-
-/// Lines that the log no longer has: at least one is missing, or may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Gap {
-    /// Stamp of the last line before it; none if the log's first lines are missing.
-    pub(crate) after: Option<Stamp>,
-    /// Stamp of the first line after it; none if nothing followed.
-    pub(crate) before: Option<Stamp>,
-}
 
 /// Why an answer is of no more use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,9 +41,9 @@ pub(crate) enum OnGap {
     Refuse,
 }
 
-/// One follower for one container. Between two answers [`Follower::begin`] is called.
+/// The lines of one container. Between two answers [`Lines::begin`] is called.
 #[derive(Clone, Debug)]
-pub(crate) struct Follower {
+pub(crate) struct Lines {
     position: Position,
     place: Place,
     /// True until the line of `position` has come by in this answer.
@@ -77,8 +52,14 @@ pub(crate) struct Follower {
     equals: u64,
     /// The begin of a line whose time stamp is not yet complete.
     head: Vec<u8>,
+    /// A line with a time stamp has come in this answer.
+    begun: bool,
+    /// The answer's first line had no time stamp, and none with one has come: the rest of a line, or the kubelet's words.
+    words: Option<String>,
     stamps: stamp::Reader,
+    behind: Behind,
     gaps: Vec<Gap>,
+    pace: Pace,
 }
 
 /// Where in a line the next byte of an answer stands.
@@ -94,12 +75,12 @@ enum Place {
     Fresh,
 }
 
-impl Follower {
+impl Lines {
     /// Gaps remembered; of more than these the last is extended, so that a hopeless log cannot fill the memory.
     const GAPS: usize = 16;
 
-    /// A follower that goes on behind `position`.
-    pub(crate) fn new(position: Position) -> Self {
+    /// Lines that go on behind `position`. `gaps` are those met before.
+    pub(crate) fn new(position: Position, gaps: Vec<Gap>) -> Self {
         let seeking = position.line.is_some();
         Self {
             position,
@@ -107,8 +88,12 @@ impl Follower {
             seeking,
             equals: 0,
             head: Vec::new(),
+            begun: false,
+            words: None,
             stamps: stamp::Reader::default(),
-            gaps: Vec::new(),
+            behind: Behind::Unknown,
+            gaps,
+            pace: Pace::default(),
         }
     }
 
@@ -127,19 +112,110 @@ impl Follower {
         &self.gaps
     }
 
-    /// The next bytes belong to a new answer, whose request gave [`Follower::since`].
-    pub(crate) fn begin(&mut self) {
+    /// The next bytes belong to a new answer, whose request gave [`Lines::since`]. `behind` is what is known of the place
+    /// after the position, should its line not come back. Only a request that `follows` can pass from file to file.
+    pub(crate) fn begin(&mut self, behind: Behind, follows: bool) {
         self.place = Place::Stamp;
         self.seeking = self.position.line.is_some();
         self.equals = 0;
         self.head.clear();
+        self.begun = false;
+        self.words = None;
+        self.behind = behind;
+        self.pace.came = None;
+        self.pace.calm = false;
+        self.pace.trust = Trust::Full;
+        self.pace.jump = None;
+        self.pace.follows = follows;
+    }
+
+    /// True until the line of the position has come by in this answer.
+    pub(crate) fn is_seeking(&self) -> bool {
+        self.seeking
+    }
+
+    /// What is known of the place after the position.
+    pub(crate) fn behind(&self) -> Behind {
+        self.behind
+    }
+
+    /// The reader stands at the end of the newest file, and the line of the position is its last: no pause behind it, however
+    /// long, can hide a file.
+    pub(crate) fn set_calm(&mut self) {
+        self.pace.calm = !self.seeking;
+    }
+
+    /// True if that was so.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.pace.calm
+    }
+
+    /// How much later than the fastest one the line of the position came, if it came in this answer.
+    pub(crate) fn lag(&self) -> Option<i64> {
+        let line = self.position.line.as_ref()?;
+        Some(way(self.pace.came?, line.stamp).saturating_sub(self.pace.least?))
+    }
+
+    /// When the line of the position came, if it came in this answer.
+    pub(crate) fn came(&self) -> Option<Duration> {
+        self.pace.came
+    }
+
+    /// A pause that passed faster here than in the container: a file of the log may have been left out there. Nothing behind
+    /// it is handed out until [`Lines::release`].
+    pub(crate) fn held(&self) -> Option<&Jump> {
+        self.pace.jump.as_ref()
+    }
+
+    /// Goes on behind the pause that was held, which is a gap or not.
+    pub(crate) fn release(&mut self, is_gap: bool, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let Some(jump) = self.pace.jump.take() else { return Ok(()) };
+        self.pace.mark(jump.next);
+        if is_gap {
+            self.pace.trust = Trust::None;
+            self.remember(jump.gap);
+        }
+        self.fresh_line(jump.next);
+        self.pace.note(jump.next, jump.came);
+        self.feed(&jump.rest, jump.came, OnGap::Accept, out)
+    }
+
+    /// At `now` the node's clock had reached this time.
+    pub(crate) fn compare_clocks(&mut self, time: Stamp, now: Duration) {
+        self.pace.compare(time, now);
+    }
+
+    /// A file begins with this line.
+    pub(crate) fn mark(&mut self, first: Stamp) {
+        self.pace.mark(first);
+    }
+
+    /// Whether this answer has left out a file.
+    pub(crate) fn trust(&self) -> Trust {
+        self.pace.trust
+    }
+
+    /// Adds a gap that became known later.
+    pub(crate) fn declare(&mut self, gap: Gap) {
+        self.remember(gap);
+    }
+
+    /// The words of an answer that had nothing else.
+    pub(crate) fn words(&self) -> Option<&str> {
+        self.words.as_deref()
     }
 
     /// The answer came to its proper end. If the position's line was not in it, all that came after it is unknown: that
-    /// is a gap with nothing behind.
-    pub(crate) fn finish(&mut self, on_gap: OnGap) -> Result<(), Refusal> {
+    /// is a gap with nothing behind. `end` is when the container's process ended, if that is known.
+    pub(crate) fn finish(&mut self, on_gap: OnGap, end: Option<Stamp>) -> Result<(), Refusal> {
+        if let Some(words) = self.words.take() {
+            return Err(Refusal::NoStamp(words));
+        }
         let lost = self.position.line.as_ref().filter(|_| self.seeking && !matches!(self.place, Place::Known(_)));
         let Some(line) = lost else { return Ok(()) };
+        if on_gap == OnGap::Accept && self.behind.is_whole(line, None, end) {
+            return Ok(());
+        }
         let gap = Gap { after: Some(line.stamp), before: None };
         match on_gap {
             OnGap::Refuse => Err(Refusal::Gap(gap)),
@@ -150,11 +226,22 @@ impl Follower {
         }
     }
 
-    /// Takes bytes of an answer and appends to `out` what is new. After an error the answer is to be dropped.
-    pub(crate) fn feed(&mut self, mut bytes: &[u8], on_gap: OnGap, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    /// Takes bytes of an answer that came at `now` and appends to `out` what is new. After an error the answer is to be
+    /// dropped.
+    pub(crate) fn feed(
+        &mut self,
+        mut bytes: &[u8],
+        now: Duration,
+        on_gap: OnGap,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
+        if let Some(jump) = &mut self.pace.jump {
+            jump.rest.extend_from_slice(bytes);
+            return Ok(());
+        }
         while !bytes.is_empty() {
             bytes = match self.place {
-                Place::Stamp => self.stamp(bytes, on_gap)?,
+                Place::Stamp => self.stamp(bytes, now, on_gap)?,
                 Place::Skipped => self.skipped(bytes),
                 Place::Known(rest) => self.known(bytes, rest, out),
                 Place::Fresh => self.fresh(bytes, out),
@@ -164,12 +251,16 @@ impl Follower {
     }
 
     /// Reads a time stamp, which may come in pieces.
-    fn stamp<'a>(&mut self, bytes: &'a [u8], on_gap: OnGap) -> Result<&'a [u8], Refusal> {
+    fn stamp<'a>(&mut self, bytes: &'a [u8], now: Duration, on_gap: OnGap) -> Result<&'a [u8], Refusal> {
         let window = bytes.get(..STAMP_LIMIT).unwrap_or(bytes);
         let end = window.iter().position(|byte| matches!(byte, b' ' | b'\n'));
         let Some((text, rest)) = end.and_then(|end| bytes.split_at_checked(end)) else {
             self.head.extend_from_slice(window);
-            return if self.head.len() >= STAMP_LIMIT { Err(self.no_stamp(b"")) } else { Ok(&[]) };
+            if self.head.len() < STAMP_LIMIT {
+                return Ok(&[]);
+            }
+            self.no_stamp(b"")?;
+            return Ok(bytes.get(window.len()..).unwrap_or_default());
         };
         let stamp = if self.head.is_empty() {
             self.stamps.parse(text)
@@ -183,22 +274,42 @@ impl Follower {
         };
         match (stamp, rest.split_first()) {
             (Some(stamp), Some((b' ', rest))) => {
-                self.line(stamp, on_gap)?;
+                self.words = None;
+                self.begun = true;
+                self.line(stamp, now, on_gap)?;
+                let Some(jump) = &mut self.pace.jump else { return Ok(rest) };
+                jump.rest.extend_from_slice(rest);
+                Ok(&[])
+            }
+            _ => {
+                self.no_stamp(text)?;
                 Ok(rest)
             }
-            _ => Err(self.no_stamp(text)),
         }
     }
 
-    fn no_stamp(&mut self, text: &[u8]) -> Refusal {
+    /// A line without a time stamp. The first one of an answer may be the rest of a long line of which the API server has
+    /// filtered the begin (kubernetes-streams 4.3): it is older than the position. Else it is the kubelet's own words.
+    fn no_stamp(&mut self, text: &[u8]) -> Result<(), Refusal> {
         if self.head.is_empty() {
             self.head.extend_from_slice(text);
         }
-        Refusal::NoStamp(String::from_utf8_lossy(&self.head).into_owned())
+        let words = String::from_utf8_lossy(&self.head).into_owned();
+        self.head.clear();
+        if self.seeking && !self.begun && self.words.is_none() {
+            self.words = Some(words);
+            self.place = Place::Skipped;
+            return Ok(());
+        }
+        Err(Refusal::NoStamp(words))
     }
 
     /// A line of this stamp begins.
-    fn line(&mut self, stamp: Stamp, on_gap: OnGap) -> Result<(), Refusal> {
+    fn line(&mut self, stamp: Stamp, now: Duration, on_gap: OnGap) -> Result<(), Refusal> {
+        if !self.seeking && self.is_repeated(stamp) {
+            self.seeking = true;
+            self.equals = 0;
+        }
         if self.seeking
             && let Some(line) = &self.position.line
         {
@@ -207,6 +318,9 @@ impl Follower {
                 let found = self.equals == ordinal;
                 self.equals += 1;
                 self.place = if found { Place::Known(bytes) } else { Place::Skipped };
+                if found {
+                    self.pace.note(stamp, now);
+                }
                 return Ok(());
             }
             self.equals = 0;
@@ -220,11 +334,32 @@ impl Follower {
             }
             // Nothing is put in between, not even a line feed: where the log was rotated while its reader was at the
             // end, what follows is the very next byte.
-            self.remember(gap);
+            if !self.behind.is_whole(line, Some(stamp), None) {
+                self.remember(gap);
+            }
+        } else if let (Some(line), Some(came)) = (&self.position.line, self.pace.came) {
+            let waited = nanos(now.saturating_sub(came));
+            let step = stamp.0.saturating_sub(line.stamp.0);
+            let fast = !self.pace.calm && step.saturating_sub(waited) >= SPACING;
+            if self.pace.follows && (fast || self.pace.has_mark(line.stamp, stamp)) {
+                let gap = Gap { after: Some(line.stamp), before: Some(stamp) };
+                let latest = line.latest;
+                self.pace.jump = Some(Jump { gap, latest, next: stamp, came: now, rest: Vec::new() });
+                return Ok(());
+            }
         }
         self.seeking = false;
         self.fresh_line(stamp);
+        self.pace.note(stamp, now);
         Ok(())
+    }
+
+    /// True for the first line of a file that this answer has had before.
+    fn is_repeated(&self, stamp: Stamp) -> bool {
+        let Some(line) = &self.position.line else { return false };
+        // A line of the same stamp is a neighbour.
+        let back = self.pace.trust == Trust::None && stamp < line.stamp;
+        back && self.pace.marks.contains(&stamp)
     }
 
     fn fresh_line(&mut self, stamp: Stamp) {
@@ -235,6 +370,7 @@ impl Follower {
         };
         self.position.line = Some(Line { stamp, ordinal, bytes: 0, ended: false, latest });
         self.place = Place::Fresh;
+        self.behind = Behind::Unknown;
     }
 
     fn remember(&mut self, gap: Gap) {

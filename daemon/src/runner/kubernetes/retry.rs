@@ -21,16 +21,24 @@ const RECEPTORS_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     limit: Duration,
+    /// Pauses are drawn, so that many units do not come back at once.
+    jitter: bool,
 }
 
 impl Patience {
     pub(crate) fn new(limit: Duration) -> Self {
-        Self { limit }
+        Self { limit, jitter: true }
     }
 
     /// The same, but if it is not receptor's rule, for ever.
     pub(crate) fn without_end(self) -> Self {
-        Self { limit: if self.limit.is_zero() { self.limit } else { Duration::MAX } }
+        Self { limit: if self.limit.is_zero() { self.limit } else { Duration::MAX }, ..self }
+    }
+
+    /// The same with pauses that are not drawn.
+    #[cfg(test)]
+    pub(crate) fn steady(self) -> Self {
+        Self { jitter: false, ..self }
     }
 
     /// When it is at its end for what began to fail then; none: never, or by the number of failures.
@@ -45,7 +53,7 @@ impl Patience {
 
     /// The tries of one task; the time runs from its first failure.
     pub(crate) fn tries(self) -> Tries {
-        Tries { limit: self.limit, pause: FIRST, failures: 0, spent: Duration::ZERO }
+        Tries { limit: self.limit, jitter: self.jitter, pause: FIRST, failures: 0, spent: Duration::ZERO }
     }
 }
 
@@ -53,6 +61,7 @@ impl Patience {
 #[derive(Clone, Debug)]
 pub(crate) struct Tries {
     limit: Duration,
+    jitter: bool,
     pause: Duration,
     failures: u32,
     spent: Duration,
@@ -73,8 +82,8 @@ impl Tries {
         let pause = match asked {
             // A server that asks for no pause is not asked again at once.
             Some(asked) if !asked.is_zero() => asked.min(LONGEST_ASKED),
-            // Between a half and the whole, so that many units do not come back at once.
-            _ => self.pause.mul_f64(rand::rng().random_range(0.5..=1.0)),
+            _ if self.jitter => self.pause.mul_f64(rand::rng().random_range(0.5..=1.0)),
+            _ => self.pause,
         };
         let pause = pause.min(left);
         self.pause = self.pause.mul_f64(GROWTH).min(CAP);
@@ -84,7 +93,7 @@ impl Tries {
 
     /// It worked.
     pub(crate) fn reset(&mut self) {
-        *self = Patience::new(self.limit).tries();
+        *self = Patience { limit: self.limit, jitter: self.jitter }.tries();
     }
 }
 

@@ -27,7 +27,7 @@ use self::session::{Session, SessionEnd};
 pub(crate) use self::{program::fit, stdout::Stdout};
 use super::{
     attach::{AttachError, Payload, Target},
-    logs::Stage,
+    follower::Stage,
     record::{Journal, Step},
     retry::{Patience, Tries},
 };

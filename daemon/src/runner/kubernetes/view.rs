@@ -85,7 +85,10 @@ pub(crate) struct Waiting {
 
 /// Started.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(crate) struct Running {}
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Running {
+    pub(crate) started_at: Option<String>,
+}
 
 /// Over.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use super::{
     super::{
-        resume::{Follower, OnGap},
+        evidence::Behind,
+        resume::{Lines, OnGap},
         stamp::Stamp,
     },
     *,
@@ -16,12 +19,12 @@ fn text(lines: std::ops::Range<i64>) -> String {
 
 /// Reads the log from where the output stands, in pieces of so many bytes.
 async fn follow(output: &mut Output, log: &[u8], piece: usize) {
-    let mut follower = Follower::new(output.position().clone());
-    follower.begin();
+    let mut lines = Lines::new(output.position().clone(), Vec::new());
+    lines.begin(Behind::Unknown, false);
     for piece in log.chunks(piece) {
         let mut out = Vec::new();
-        follower.feed(piece, OnGap::Refuse, &mut out).unwrap();
-        output.append(out, follower.position().clone()).await.unwrap();
+        lines.feed(piece, Duration::ZERO, OnGap::Refuse, &mut out).unwrap();
+        output.append(out, lines.position().clone(), Notes::default()).await.unwrap();
     }
     output.settle().await.unwrap();
 }

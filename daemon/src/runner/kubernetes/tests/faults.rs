@@ -194,24 +194,52 @@ async fn ends_that_the_cluster_decides() {
     assert_eq!(unit.end().await, "3 exit status 137 (OOMKilled)");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn rotation_is_told_where_it_may_have_taken_lines() {
-    let world = World::simulated();
-    let mut unit =
-        world.script(&world.kind(""), "cat; seq 1 1000; sleep 1; seq 1001 2000; sleep 1; echo end", b"").await;
+/// A unit whose log is put aside while nobody follows it.
+async fn rotated_away(world: &World, keys: &str, code: u8) -> Unit {
+    let script = format!("cat; seq 1 1000; sleep 1; seq 1001 2000; sleep 1; echo end; exit {code}");
+    let unit = world.script(&world.kind(keys), &script, b"").await;
     unit.has_written(3000).await;
     let faults = world.sim().faults();
-    // The follower is away while the log goes on and is put aside.
     let away = faults.set(Trap::always(Matching::new("get", "pods/log"), Effect::LoseRequest));
     faults.inject(Fault::Cut(Which::of(Use::Log))).unwrap();
     tokio::time::sleep(Duration::from_millis(1400)).await;
     faults.inject(Fault::RotateLogs { namespace: "default".into(), pod: unit.pod_name() }).unwrap();
     faults.remove(away);
+    unit
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rotation_is_told_where_it_may_have_taken_lines() {
+    let world = World::simulated();
+    let mut unit = rotated_away(&world, "", 0).await;
     let end = unit.end().await;
     assert!(end.starts_with("2 Output may be incomplete: log rotated between 2"), "{end}");
     let output = String::from_utf8(unit.stdout()).unwrap();
     assert!(output.ends_with("end\n") && output.starts_with("1\n2\n"));
     assert_eq!(unit.record()["gaps"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guarded_unit_fails_where_rotation_may_have_taken_lines() {
+    let world = World::simulated();
+    let mut unit = rotated_away(&world, "outputguard: fail", 0).await;
+    let end = unit.end().await;
+    assert!(end.starts_with("3 Output may be incomplete: log rotated between 2"), "{end}");
+    // What the job says of itself comes first.
+    let mut unit = rotated_away(&world, "", 3).await;
+    let end = unit.end().await;
+    assert!(end.starts_with("3 exit status 3; Output may be incomplete: log rotated between 2"), "{end}");
+}
+
+/// A log that was rotated while its follower was at its end lacks nothing, and nobody says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn rotation_of_a_log_that_was_read_is_no_gap() {
+    let world = World::simulated();
+    let mut unit = world.script(&world.kind("outputguard: fail"), "cat; seq 1 9000; sleep 3; seq 9001 9002", b"").await;
+    unit.has_written(43_893).await;
+    world.sim().faults().inject(Fault::RotateLogs { namespace: "default".into(), pod: unit.pod_name() }).unwrap();
+    let output: String = (1..=9002).map(|number| format!("{number}\n")).collect();
+    finished(&mut unit, &output).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
