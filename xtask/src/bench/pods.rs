@@ -51,11 +51,11 @@ pub(super) fn real(bench: &Bench<'_>) -> Result<Taken> {
     ensure!(cat.size == payload.len() as u64, "{} of {} bytes came back", cat.size, payload.len());
     let lines = timed(&node, &script(&format!("seq 1 {LINES}; sleep 1")), b"")?;
     let slept = timed(&node, &script("echo; sleep 3"), b"")?;
-    let moved = |time: Duration, waited: Duration| time.saturating_sub(waited).as_secs_f64().max(f64::EPSILON);
+    let seconds = |time: Duration| time.as_secs_f64().max(f64::EPSILON);
     Ok(vec![
         ("pod-empty", idle.as_secs_f64()),
-        ("pod-cat", megabytes(cat.size) / moved(cat.time, idle)),
-        ("pod-lines", as_f64(LINES) / moved(lines.time, idle + Duration::from_secs(1))),
+        ("pod-cat", megabytes(cat.size) / seconds(cat.flow)),
+        ("pod-lines", as_f64(LINES) / seconds(lines.flow)),
         ("pod-sleep", slept.time.as_secs_f64()),
         ("pod-end", slept.end_known.as_secs_f64()),
     ])
@@ -64,6 +64,8 @@ pub(super) fn real(bench: &Bench<'_>) -> Result<Taken> {
 /// One unit from its submission until its output has ended.
 struct Timed {
     time: Duration,
+    /// From the first byte of output to the last: the pod's start is not in it, nor that the kubelet tells the end late.
+    flow: Duration,
     size: u64,
     /// From the end of `sleep` in the container, as far as the start of the container is known, to the end of the unit.
     end_known: Duration,
@@ -88,9 +90,10 @@ fn timed(node: &Node, pod: &str, payload: &[u8]) -> Result<Timed> {
     let unit = node.submit_with("pod", &[("secret_kube_pod", pod)], payload)?;
     let mut output = node.open_results(&unit, 0)?;
     output.set_patience(PATIENCE);
-    let mut first = None;
+    let (mut first, mut last) = (None, begun);
     let size = output.drain(|_| {
-        first.get_or_insert_with(Instant::now);
+        last = Instant::now();
+        first.get_or_insert(last);
     })?;
     let ended = Instant::now();
     let status = node.wait_ended(&unit)?;
@@ -98,7 +101,7 @@ fn timed(node: &Node, pod: &str, payload: &[u8]) -> Result<Timed> {
     node.release(&unit).context("the release")?;
     let wrote = first.unwrap_or(ended);
     let end_known = ended.duration_since(wrote).saturating_sub(Duration::from_secs(3));
-    Ok(Timed { time: ended.duration_since(begun), size, end_known })
+    Ok(Timed { time: ended.duration_since(begun), flow: last.duration_since(wrote), size, end_known })
 }
 
 /// Counts of lines are far below what a float holds exactly.
