@@ -1,5 +1,7 @@
 //! `streammethod: shim`: nothing is lost, whatever breaks on the way.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
@@ -14,6 +16,9 @@ fn node(cluster: &Cluster) -> Result<Node> {
     let id = format!("test-{:08x}", rand::random::<u32>());
     Harness::new()?.id(&id).kubernetes("kubeit", cluster, &json!({"streammethod": "shim"})).start()
 }
+
+/// How long a cluster may take until it starts pods again after another test stopped its API server.
+const RECOVERY: Duration = Duration::from_secs(180);
 
 /// What `seq 1 LAST` writes.
 fn sequence(last: u32) -> Vec<u8> {
@@ -85,6 +90,7 @@ on_clusters! {
         let mut node = node(cluster)?;
         let script = "p=0; while [ $p -lt 50 ]; do seq $((p*20000+1)) $((p*20000+20000)); p=$((p+1)); sleep 0.2; done";
         let unit = submit(&node, script, b"")?;
+        node.wait_status_within(&unit, RECOVERY, |status| status.state != State::Pending)?;
         for position in [500_000, 3_000_000, 5_000_000] {
             node.open_results(&unit, position)?.bytes(1)?;
             node.crash_and_restart()?;
@@ -114,6 +120,9 @@ on_clusters! {
         let mut node = Harness::new()?.id(&id).kubernetes("kubeit", cluster, &more).start()?;
         let payload = sequence(1_000_000);
         let unit = submit(&node, "read one; echo $one; sleep 1; cat", &payload)?;
+        node.wait_status_within(&unit, RECOVERY, |status| {
+            status.detail == "Sending stdin to pod" || status.state != State::Pending
+        })?;
         node.open_results(&unit, 0)?.bytes(1)?;
         node.crash_and_restart()?;
         node.open_results(&unit, 2_000_000)?.bytes(1)?;
