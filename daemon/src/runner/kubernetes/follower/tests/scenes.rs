@@ -54,7 +54,8 @@ fn run(seed: u64) -> (Mix, Tally) {
         assert_eq!(real + false_alarms, burst, "a log that was not rotated has gaps {:?}; {words}", outcome.gaps);
     }
     // Before the age at which an end may be the kubelet's own limit.
-    if mix == Mix::Quiet && Duration::from_nanos(history.end) < OLD {
+    // A log that is first asked for late is read late.
+    if mix == Mix::Quiet && !plan.early && Duration::from_nanos(history.end) < OLD {
         assert_eq!(false_alarms, 0, "{:?}; {words}", outcome.gaps);
     }
     let rotated = usize::from(history.files.len() > 1);
