@@ -266,9 +266,9 @@ impl<'a> World<'a> {
             Happening::Answered => self.follower.answered(slot, now),
             Happening::Data(data) => {
                 let cut = if self.rng.random_bool(0.1) { self.rng.random_range(0..=data.len()) } else { data.len() };
-                // The rest comes when what this brings about is done.
                 let first = connection.asked == self.first && self.now < self.first + SECOND;
-                self.early += if first { data.len() } else { 0 };
+                self.early += if first { cut } else { 0 };
+                // The rest comes when what this brings about is done.
                 let cut = if connection.cut { data.len() } else { cut };
                 connection.next = (cut < data.len()).then(|| Next::Data(self.now - way, data[cut..].to_vec()));
                 self.follower.bytes(slot, &data[..cut], now);
