@@ -279,7 +279,9 @@ impl Following<'_> {
                 Ok(_) => return Ok(()),
                 Err(fault) => fault,
             };
-            if *stage.borrow() >= Stage::Over {
+            // A worker that is over has no use for a payload; but the end of a stream that broke may be why it is over.
+            let is_cut = matches!(fault, AttachError::Cut { .. }) && self.payload.length() > 0;
+            if *stage.borrow() >= Stage::Over && !is_cut {
                 return Ok(());
             }
             let pause = match &fault {
