@@ -92,7 +92,7 @@ async fn a_job_is_started_as_if_from_a_fresh_shell() {
     let node = Node::start(dir.path(), [command_type("sh", "sh"), command_type("env", "env")]).await;
     // Signals: none blocked, none ignored; files: the standard three and the one that ls opens.
     let unit = node
-        .sh("grep -E \"^Sig(Blk|Ign)\" /proc/self/status; ls /proc/self/fd | wc -l; pwd; ps -o sid=,pgid=,pid= -p $$; ulimit -Sn")
+        .sh("grep -E \"^Sig(Blk|Ign)\" /proc/self/status; ls /proc/self/fd | wc -l; pwd; set -- $(cat /proc/$$/stat); echo $6 $5 $1; ulimit -Sn")
         .await;
     assert_eq!(end(&unit).await.detail, "exit status 0");
     let text = stdout(&unit);

@@ -1,0 +1,1 @@
+//! The mesh of nodes, wire-compatible with receptor: links, routes, datagrams, QUIC streams. It knows no work units.
