@@ -7,6 +7,7 @@
 //! | [`duration`] | Go duration texts (`1h20m`, `321.399µs`) |
 //! | [`id`] | node and unit identifiers, checked on entry |
 //! | [`json`] | the JSON writer with the wire's key order and escapes |
+//! | [`mesh`] | messages of the mesh: data header, routing updates, advertisements, notices |
 //! | [`quote`] | quoting as Go prints it, for error texts |
 //! | [`shell`] | splitting of command parameters like a shell |
 //! | [`mod@unit`] | states, status documents and detail texts of work units |
@@ -16,6 +17,7 @@ pub mod control;
 pub mod duration;
 pub mod id;
 pub mod json;
+pub mod mesh;
 pub mod quote;
 pub mod shell;
 pub mod unit;
