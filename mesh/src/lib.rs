@@ -1,1 +1,3 @@
 //! The mesh of nodes, wire-compatible with receptor: links, routes, datagrams, QUIC streams. It knows no work units.
+
+pub mod tls;
