@@ -109,6 +109,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn measure(stage: &Stage, bench: &Bench<'_>, values: &mut Values) -> Result<()> {
     let program = bench.program.kind.name();
     eprintln!("  {}: {program}", stage.name);
+    // What the stage before left to be written would be paid for by this one.
+    rustix::fs::sync();
     let (taken, cpu) = cpu::of_descendants(|| (stage.take)(bench))?;
     for (figure, value) in taken {
         values.entry((figure, program)).or_default().push(value);
