@@ -1,0 +1,148 @@
+//! Advertisements held: the last word on each service, and what was withdrawn lately (mesh-protocol 5).
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use worknode_protocol::mesh::ServiceAdvertisement;
+
+use super::Limits;
+
+/// An advertisement that was not repeated for so long is dropped: three periods, and some more.
+const EXPIRY: Duration = Duration::from_secs(200);
+
+/// An advertisement of a node that cannot be reached is dropped after this time.
+const UNREACHABLE_EXPIRY: Duration = Duration::from_secs(60);
+
+/// For so long it is remembered that a service was withdrawn, so that the word of it does not circle (12.2).
+const CANCEL_MEMORY: Duration = Duration::from_secs(600);
+
+/// A node and its service.
+pub(super) type Key = (Arc<str>, Box<str>);
+
+/// The last word on a service.
+#[derive(Debug)]
+pub(super) struct Ad {
+    pub(super) time: Timestamp,
+    pub(super) cancel: bool,
+    /// As it came: it is passed on unchanged.
+    pub(super) message: Bytes,
+    heard: Duration,
+    /// The node has been started anew since: what it says now counts, whatever its clock shows.
+    outdated: bool,
+}
+
+impl Ad {
+    /// What it says; `None` if the service was withdrawn.
+    pub(super) fn read(&self) -> Option<ServiceAdvertisement> {
+        ServiceAdvertisement::decode(&self.message).ok().filter(|_| !self.cancel)
+    }
+}
+
+/// What an advertisement was worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Known already, or older than what is known.
+    Old,
+    /// Stored, and to be passed on.
+    News,
+    /// Nothing more is held.
+    Full,
+}
+
+#[derive(Debug)]
+pub(super) struct Ads {
+    held: BTreeMap<Key, Ad>,
+    bytes: usize,
+    limits: Limits,
+}
+
+impl Ads {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { held: BTreeMap::new(), bytes: 0, limits }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Ad> {
+        self.held.values()
+    }
+
+    /// The advertisement behind `key` in their order, without those withdrawn.
+    pub(super) fn next_after(&self, key: Option<&Key>) -> Option<(&Key, Bytes)> {
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = self.held.range((from, Bound::Unbounded));
+        rest.find(|(_, ad)| !ad.cancel).map(|(key, ad)| (key, ad.message.clone()))
+    }
+
+    /// Takes in an advertisement. `is_reachable` tells of which nodes those held are worth more than others.
+    pub(super) fn take(
+        &mut self,
+        now: Duration,
+        ad: &ServiceAdvertisement,
+        message: Bytes,
+        is_reachable: impl Fn(&str) -> bool,
+    ) -> Taken {
+        let key: Key = (ad.node_id.as_str().into(), ad.service.as_str().into());
+        let known = self.held.get(&key);
+        if known.is_some_and(|known| ad.time <= known.time && (!known.outdated || ad.time == known.time)) {
+            return Taken::Old;
+        }
+        self.remove(&key);
+        if !self.make_room(message.len(), is_reachable) {
+            return Taken::Full;
+        }
+        self.bytes += message.len();
+        self.held.insert(key, Ad { time: ad.time, cancel: ad.cancel, message, heard: now, outdated: false });
+        Taken::News
+    }
+
+    fn remove(&mut self, key: &Key) {
+        if let Some(ad) = self.held.remove(key) {
+            self.bytes -= ad.message.len();
+        }
+    }
+
+    /// A new process of `node` is there.
+    pub(super) fn node_restarted(&mut self, node: &str) {
+        let first: Key = (node.into(), "".into());
+        for (_, ad) in self.held.range_mut(first..).take_while(|((of, _), _)| **of == *node) {
+            ad.outdated = true;
+        }
+    }
+
+    /// Makes room for one more: withdrawals go first, then what nodes out of reach have said, the oldest first.
+    fn make_room(&mut self, bytes: usize, is_reachable: impl Fn(&str) -> bool) -> bool {
+        while self.held.len() >= self.limits.advertisements || self.bytes + bytes > self.limits.advertisement_bytes {
+            let worthless = self.held.iter().filter(|((node, _), ad)| ad.cancel || !is_reachable(node));
+            let Some(key) = worthless.min_by_key(|(_, ad)| (!ad.cancel, ad.heard)).map(|(key, _)| key.clone()) else {
+                return false;
+            };
+            self.remove(&key);
+        }
+        true
+    }
+
+    /// Drops what has expired; `own` does not expire.
+    pub(super) fn sweep(&mut self, now: Duration, own: &str, is_reachable: impl Fn(&str) -> bool) {
+        let expired = |(node, _): &Key, ad: &Ad| {
+            let life = match ad.cancel {
+                true => CANCEL_MEMORY,
+                false if is_reachable(node) => EXPIRY,
+                false => UNREACHABLE_EXPIRY,
+            };
+            (**node != *own || ad.cancel) && now >= ad.heard + life
+        };
+        let expired: Vec<Key> =
+            self.held.iter().filter(|(key, ad)| expired(key, ad)).map(|(key, _)| key.clone()).collect();
+        for key in &expired {
+            self.remove(key);
+        }
+    }
+}

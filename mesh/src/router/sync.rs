@@ -1,0 +1,99 @@
+//! A new link is told all that is known: the last update of each node, and every advertisement.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use worknode_protocol::mesh::{Extension, RoutingUpdate};
+
+use super::ads::Key;
+use super::table::NodeIndex;
+use super::{LinkId, Now, Router};
+
+/// How many messages go out on a link in one go.
+const BATCH: usize = 128;
+
+/// Time between two such goes.
+const PERIOD: Duration = Duration::from_millis(10);
+
+/// A node out of reach for longer than this is not told of. One just heard of may only not have been looked for yet.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How far a link has been told.
+#[derive(Debug, Default)]
+pub(super) struct Sync {
+    /// Place of the node that is next.
+    position: usize,
+    /// The last advertisement sent.
+    after: Option<Key>,
+}
+
+impl Router {
+    pub(super) fn begin_sync(&mut self, now: Now, link: LinkId) {
+        if self.syncing.is_empty() {
+            self.sync_due = now.clock;
+        }
+        self.syncing.insert(link);
+    }
+
+    /// Sends the next batch on each link that is not done.
+    pub(super) fn sync_more(&mut self, now: Now) {
+        self.sync_due = now.clock + PERIOD;
+        for link in self.syncing.clone() {
+            if !self.sync_link(now, link) {
+                self.syncing.remove(&link);
+            }
+        }
+    }
+
+    /// Sends the next batch on `link`. `false`: nothing is left.
+    fn sync_link(&mut self, now: Now, link: LinkId) -> bool {
+        for _ in 0..BATCH {
+            match self.next_for(now, link) {
+                Some(Some(message)) => self.send(link, message),
+                Some(None) => {}
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// The next message for `link`; an inner `None` is a node of which there is nothing to tell.
+    fn next_for(&mut self, now: Now, link: LinkId) -> Option<Option<Bytes>> {
+        let session = self.links.get_mut(&link)?.session.as_mut()?;
+        let sync = &mut session.sync;
+        if let Some((index, node)) = self.table.next_from(sync.position) {
+            sync.position = index.position() + 1;
+            let stamp = node.entry.as_ref().and_then(|entry| entry.stamp.as_ref());
+            // A peer knows itself; but another process of it, whose word we hold, would mute it.
+            let own = *node.name == *session.peer;
+            let gone = node.entry.as_ref().and_then(|entry| entry.unreachable_since);
+            let tell = match own {
+                true => stamp.is_some_and(|stamp| stamp.epoch > session.epoch),
+                false => gone.is_none_or(|since| now.clock < since + GRACE),
+            };
+            return Some(if tell { self.stored_update(index) } else { None });
+        }
+        let (key, message) = self.ads.next_after(sync.after.as_ref())?;
+        sync.after = Some(key.clone());
+        Some(Some(message))
+    }
+
+    /// The last update of a node, as we pass it on.
+    fn stored_update(&self, index: NodeIndex) -> Option<Bytes> {
+        let node = self.table.node(index)?;
+        let entry = node.entry.as_ref()?;
+        let stamp = entry.stamp.as_ref()?;
+        let name = |index: &NodeIndex| self.table.node(*index).map(|node| node.name.to_string());
+        let update = RoutingUpdate {
+            node_id: node.name.to_string(),
+            update_id: stamp.update_id.to_string(),
+            update_epoch: stamp.epoch,
+            update_sequence: stamp.sequence,
+            connections: entry.costs.iter().filter_map(|(index, cost)| Some((name(index)?, *cost))).collect(),
+            forwarding_node: self.own.to_string(),
+            suspected_duplicate: 0,
+            worknode: (entry.max_message > 0).then_some(Extension { max_message: entry.max_message, link_cost: None }),
+        };
+        update.encode().map(Bytes::from)
+    }
+}

@@ -1,0 +1,357 @@
+//! What is known of other nodes: whom they list, and from which of their updates this is known.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use worknode_protocol::id::MAX_NODE_ID_LENGTH;
+use worknode_protocol::mesh::{MAX_MESSAGE_LENGTH, RoutingUpdate, name_hash};
+
+use super::Limits;
+
+/// After this time without an update the process of a node counts as gone, and one with a lower epoch is believed: a
+/// clock set back mutes a node no longer (mesh-protocol 12.13). Three times what passes between two forwarded updates.
+pub(super) const SILENCE: Duration = Duration::from_secs(95);
+
+/// An update that says nothing new is passed on if the last one was passed on so long ago.
+const REPEAT: Duration = Duration::from_secs(25);
+
+/// Place of a node in the table. Used again when the node is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct NodeIndex(u32);
+
+impl NodeIndex {
+    /// The own node, which is always there.
+    pub(super) const OWN: Self = Self(0);
+
+    pub(super) fn position(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+/// A name, and what is known of the node.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) name: Arc<str>,
+    pub(super) hash: u64,
+    /// `None`: the node is merely mentioned by others, and no destination (mesh-protocol 4.4).
+    pub(super) entry: Option<Entry>,
+    /// How many costs of other nodes name it.
+    mentions: u32,
+}
+
+/// What a node has said, or, with no `stamp`, what a link to it proves.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) stamp: Option<Stamp>,
+    /// Costs of its links, ordered by neighbour.
+    pub(super) costs: Box<[(NodeIndex, f64)]>,
+    /// Longest message that its links carry; 0: it is no worknode.
+    pub(super) max_message: u32,
+    /// When it was found to be out of reach; `None` while it can be reached.
+    pub(super) unreachable_since: Option<Duration>,
+}
+
+/// Which update of a node is the last one known.
+#[derive(Clone, Debug)]
+pub(super) struct Stamp {
+    pub(super) update_id: Box<str>,
+    pub(super) epoch: u64,
+    pub(super) sequence: u64,
+    heard: Duration,
+    forwarded: Duration,
+}
+
+/// What an update was worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Applied {
+    /// Known already, or older than what is known.
+    Old,
+    /// Stored.
+    Stored {
+        /// The node was unknown.
+        unknown: bool,
+        /// It comes from another process of the node than the last one.
+        restarted: bool,
+        /// Its links have changed.
+        changed: bool,
+        /// To be passed on.
+        forward: bool,
+    },
+    /// Nothing more is held.
+    Full,
+}
+
+#[derive(Debug)]
+pub(super) struct Table {
+    nodes: Vec<Option<Node>>,
+    free: Vec<NodeIndex>,
+    by_name: HashMap<Arc<str>, NodeIndex>,
+    limits: Limits,
+    costs: usize,
+    foreign: usize,
+}
+
+/// Whether a text can be the name of a node.
+pub(super) fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_NODE_ID_LENGTH
+}
+
+impl Table {
+    pub(super) fn new(own: &str, limits: Limits) -> Self {
+        let name: Arc<str> = own.into();
+        let own = Node { hash: name_hash(&name), name: name.clone(), entry: None, mentions: 1 };
+        Self {
+            nodes: vec![Some(own)],
+            free: Vec::new(),
+            by_name: HashMap::from([(name, NodeIndex::OWN)]),
+            limits,
+            costs: 0,
+            foreign: 0,
+        }
+    }
+
+    /// How many nodes are known or mentioned, the own one included.
+    pub(super) fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// One more than the highest position in use.
+    pub(super) fn positions(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether a node is known that is no worknode.
+    pub(super) fn has_foreign(&self) -> bool {
+        self.foreign > 0
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<NodeIndex> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(super) fn node(&self, index: NodeIndex) -> Option<&Node> {
+        self.nodes.get(index.position())?.as_ref()
+    }
+
+    pub(super) fn entry(&self, index: NodeIndex) -> Option<&Entry> {
+        self.node(index)?.entry.as_ref()
+    }
+
+    pub(super) fn entry_mut(&mut self, index: NodeIndex) -> Option<&mut Entry> {
+        self.nodes.get_mut(index.position())?.as_mut()?.entry.as_mut()
+    }
+
+    /// All nodes in the order of their places.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (NodeIndex, &Node)> {
+        (0..).map(NodeIndex).zip(&self.nodes).filter_map(|(index, node)| Some((index, node.as_ref()?)))
+    }
+
+    /// The node at `position` or the next one behind it.
+    pub(super) fn next_from(&self, position: usize) -> Option<(NodeIndex, &Node)> {
+        let at = u32::try_from(position).ok()?;
+        let rest = self.nodes.get(position..)?;
+        (at..).map(NodeIndex).zip(rest).find_map(|(index, node)| Some((index, node.as_ref()?)))
+    }
+
+    /// The node called `name`, known from now on for there is a link to it. `None`: nothing more is held.
+    pub(super) fn linked(&mut self, name: &str) -> Option<NodeIndex> {
+        if self.find(name).is_none() && !self.make_room(1, 0) {
+            return None;
+        }
+        let index = self.enter(name)?;
+        self.entry_mut(index)?.unreachable_since = None;
+        Some(index)
+    }
+
+    /// The node called `name`, with an entry; a new one is out of reach until the next calculation finds it.
+    fn enter(&mut self, name: &str) -> Option<NodeIndex> {
+        let index = self.find(name).unwrap_or_else(|| self.add(name));
+        let node = self.nodes.get_mut(index.position())?.as_mut()?;
+        node.entry.get_or_insert_with(|| Entry {
+            stamp: None,
+            costs: Box::default(),
+            max_message: 0,
+            unreachable_since: Some(Duration::ZERO),
+        });
+        Some(index)
+    }
+
+    /// Takes in an update of another node that is no notice of a duplicate (mesh-protocol 4.2, 4 and 5).
+    ///
+    /// A cost is believed when both ends list it; that a node was removed from the lists of others follows from this.
+    pub(super) fn apply(&mut self, now: Duration, update: &RoutingUpdate) -> Applied {
+        let known = self.find(&update.node_id).and_then(|index| self.entry(index));
+        let stamp = known.and_then(|entry| entry.stamp.as_ref());
+        if let Some(stamp) = stamp {
+            let newer = (update.update_epoch, update.update_sequence) > (stamp.epoch, stamp.sequence);
+            if !newer && (update.update_epoch == stamp.epoch || now < stamp.heard + SILENCE) {
+                return Applied::Old;
+            }
+        }
+        let unknown = stamp.is_none();
+        // What comes through a receptor node has lost the extension; within one process it does not change.
+        let same_process = stamp.filter(|stamp| stamp.epoch == update.update_epoch);
+        let before = known.map_or(0, |entry| entry.max_message);
+        let max_message = match update.worknode {
+            Some(extension) => extension.max_message.min(MAX_MESSAGE_LENGTH.try_into().unwrap_or(u32::MAX)),
+            None if same_process.is_some() => before,
+            None => 0,
+        };
+        let restarted = same_process.is_none();
+        let same_costs = known.is_some_and(|entry| self.lists(entry, &update.connections));
+        let changed = unknown || !same_costs || max_message != before;
+        let repeat = same_process.is_none_or(|stamp| now >= stamp.forwarded + REPEAT);
+        let forwarded = same_process.map_or(now, |stamp| if changed || repeat { now } else { stamp.forwarded });
+        let stamp = Stamp {
+            update_id: update.update_id.as_str().into(),
+            epoch: update.update_epoch,
+            sequence: update.update_sequence,
+            heard: now,
+            forwarded,
+        };
+        if same_costs {
+            if let Some(index) = self.find(&update.node_id) {
+                self.stamp(index, stamp, max_message);
+            }
+        } else if !self.replace(now, update, stamp, max_message) {
+            return Applied::Full;
+        }
+        Applied::Stored { unknown, restarted, changed, forward: changed || repeat }
+    }
+
+    /// Takes in the word of a node that a process with its name is a duplicate (mesh-protocol 4.2, 3).
+    ///
+    /// Only an older process says so of a newer one; so nobody can raise a stored epoch this way.
+    pub(super) fn apply_suspicion(&mut self, now: Duration, update: &RoutingUpdate) {
+        if update.update_epoch >= update.suspected_duplicate {
+            return;
+        }
+        let Some(entry) = self.find(&update.node_id).and_then(|index| self.entry_mut(index)) else { return };
+        if let Some(stamp) = entry.stamp.as_mut().filter(|stamp| stamp.epoch == update.suspected_duplicate) {
+            stamp.epoch = update.update_epoch;
+            stamp.sequence = update.update_sequence;
+            stamp.heard = now;
+        }
+    }
+
+    /// Whether `entry` has exactly these costs.
+    fn lists(&self, entry: &Entry, costs: &BTreeMap<String, f64>) -> bool {
+        entry.costs.len() == costs.len()
+            && costs.iter().all(|(name, cost)| {
+                self.find(name).and_then(|index| cost_to(entry, index)).is_some_and(|known| known == *cost)
+            })
+    }
+
+    fn stamp(&mut self, index: NodeIndex, stamp: Stamp, max_message: u32) {
+        let Some(entry) = self.entry_mut(index) else { return };
+        let was_foreign = usize::from(entry.stamp.is_some() && entry.max_message == 0);
+        entry.stamp = Some(stamp);
+        entry.max_message = max_message;
+        self.foreign = self.foreign - was_foreign + usize::from(max_message == 0);
+    }
+
+    /// Replaces the costs of a node. `false`: there is no room, and nothing was changed.
+    fn replace(&mut self, now: Duration, update: &RoutingUpdate, stamp: Stamp, max_message: u32) -> bool {
+        let names = update.connections.keys().chain([&update.node_id]);
+        let new_names = names.filter(|name| self.find(name).is_none()).count();
+        if update.connections.keys().any(|name| !is_name(name)) || !self.make_room(new_names, update.connections.len())
+        {
+            return false;
+        }
+        let Some(index) = self.enter(&update.node_id) else { return false };
+        if let Some(entry) = self.entry_mut(index).filter(|entry| entry.stamp.is_none()) {
+            entry.unreachable_since = entry.unreachable_since.map(|_| now);
+        }
+        let mut costs: Vec<_> = update.connections.iter().map(|(name, cost)| (self.mention(name), *cost)).collect();
+        costs.sort_unstable_by_key(|(neighbour, _)| *neighbour);
+        self.costs += costs.len();
+        if let Some(entry) = self.entry_mut(index) {
+            let old = std::mem::replace(&mut entry.costs, costs.into());
+            self.unmention(&old);
+        }
+        self.stamp(index, stamp, max_message);
+        true
+    }
+
+    /// Makes room for so many further names and costs, by forgetting nodes that are out of reach, the longest first.
+    fn make_room(&mut self, names: usize, costs: usize) -> bool {
+        while self.len() + names > self.limits.nodes || self.costs + costs > self.limits.costs {
+            let unreachable =
+                self.iter().filter_map(|(index, node)| Some((node.entry.as_ref()?.unreachable_since?, index)));
+            let Some((_, oldest)) = unreachable.min() else { return false };
+            self.forget(oldest);
+        }
+        true
+    }
+
+    /// Forgets what a node has said; its name too, unless others mention it.
+    pub(super) fn forget(&mut self, index: NodeIndex) {
+        let Some(node) = self.nodes.get_mut(index.position()).and_then(Option::as_mut) else { return };
+        let Some(entry) = node.entry.take() else { return };
+        self.foreign -= usize::from(entry.stamp.is_some() && entry.max_message == 0);
+        self.unmention(&entry.costs);
+        self.drop_unused(index);
+    }
+
+    fn mention(&mut self, name: &str) -> NodeIndex {
+        let index = self.find(name).unwrap_or_else(|| self.add(name));
+        if let Some(Some(node)) = self.nodes.get_mut(index.position()) {
+            node.mentions += 1;
+        }
+        index
+    }
+
+    fn unmention(&mut self, costs: &[(NodeIndex, f64)]) {
+        self.costs -= costs.len();
+        for (index, _) in costs {
+            if let Some(Some(node)) = self.nodes.get_mut(index.position()) {
+                node.mentions -= 1;
+            }
+            self.drop_unused(*index);
+        }
+    }
+
+    fn drop_unused(&mut self, index: NodeIndex) {
+        let Some(place) = self.nodes.get_mut(index.position()) else { return };
+        if let Some(node) = place.take_if(|node| node.mentions == 0 && node.entry.is_none()) {
+            self.by_name.remove(&node.name);
+            self.free.push(index);
+        }
+    }
+
+    fn add(&mut self, name: &str) -> NodeIndex {
+        let name: Arc<str> = name.into();
+        let node = Some(Node { hash: name_hash(&name), name: name.clone(), entry: None, mentions: 0 });
+        let free = self.free.pop();
+        let index = free.unwrap_or_else(|| NodeIndex(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX)));
+        match self.nodes.get_mut(index.position()) {
+            Some(place) => *place = node,
+            None => self.nodes.push(node),
+        }
+        self.by_name.insert(name, index);
+        index
+    }
+
+    /// Notes which nodes can be reached now.
+    pub(super) fn reached(&mut self, now: Duration, is_reached: impl Fn(NodeIndex) -> bool) {
+        for (index, node) in (0..).map(NodeIndex).zip(&mut self.nodes) {
+            let Some(entry) = node.as_mut().and_then(|node| node.entry.as_mut()) else { continue };
+            entry.unreachable_since = if is_reached(index) { None } else { entry.unreachable_since.or(Some(now)) };
+        }
+    }
+
+    /// Whether the way from one node to the other is one that both list. One that has said nothing yet cannot deny it.
+    pub(super) fn is_mutual(&self, from: NodeIndex, to: NodeIndex) -> bool {
+        match self.entry(to) {
+            Some(entry) if entry.stamp.is_some() => cost_to(entry, from).is_some(),
+            _ => true,
+        }
+    }
+}
+
+/// What `entry` says the link to `neighbour` costs.
+pub(super) fn cost_to(entry: &Entry, neighbour: NodeIndex) -> Option<f64> {
+    let at = entry.costs.binary_search_by_key(&neighbour, |(index, _)| *index).ok()?;
+    entry.costs.get(at).map(|(_, cost)| *cost)
+}

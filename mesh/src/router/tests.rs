@@ -1,0 +1,6 @@
+//! Routers against messages as receptor sends them, and against each other.
+
+mod advertisements;
+mod establishment;
+mod support;
+mod updates;
