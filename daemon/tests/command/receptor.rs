@@ -9,27 +9,18 @@ use crate::node::{Home, SOON, disk, end, go, gone, is_alive, lines, until};
 /// A stand-in for a runner of Go receptor, with its command line and its way of stopping.
 fn receptor_runner(dir: &std::path::Path, script: &str) -> std::process::Child {
     let stdout = fs::OpenOptions::new().write(true).open(dir.join("stdout")).unwrap();
-    let runner = Command::new("bash")
-        .arg0("receptor")
-        .args([
-            "-c",
-            script,
-            "--node",
-            "id=worker",
-            "--log-level",
-            "info",
-            "--command-runner",
-            "command=sleep",
-            "params=60",
-        ])
+    // Who runs the tests may ignore interrupts, and a shell cannot trap what was ignored when it began.
+    let runner = Command::new("env")
+        .args(["--default-signal=INT", "bash", "-c", r#"exec -a receptor bash -c "$@""#, "bash", script])
+        .args(["--node", "id=worker", "--log-level", "info", "--command-runner", "command=sleep", "params=60"])
         .arg(format!("unitdir={}", dir.display()))
         .stdout(stdout)
         .process_group(0)
         .spawn()
         .unwrap();
-    // The kernel lets the parent go on a moment before it shows the command line, by which a runner is known.
+    // By its command line a runner is known; it shows a moment later.
     let deadline = std::time::Instant::now() + SOON;
-    while fs::read(format!("/proc/{}/cmdline", runner.id())).unwrap().is_empty() {
+    while !fs::read(format!("/proc/{}/cmdline", runner.id())).unwrap().starts_with(b"receptor\0") {
         assert!(std::time::Instant::now() < deadline, "no command line");
         std::thread::yield_now();
     }
