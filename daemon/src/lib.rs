@@ -11,7 +11,6 @@ pub mod readiness;
 pub mod runner;
 pub mod service_manager;
 pub mod shutdown;
-pub mod tls;
 pub mod work;
 
 /// The version of this program, as `status` shows it.

@@ -11,6 +11,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
+use worknode_mesh::tls::{self, Named, NamedError};
 use worknode_protocol::config::model::{ControlService, NodeConfig, WorkType};
 
 use crate::{
@@ -29,7 +30,6 @@ use crate::{
     },
     service_manager::{self, ServiceManager},
     shutdown,
-    tls::{self, TlsError},
     work::{
         file_events::FileEvents,
         orphans,
@@ -43,9 +43,9 @@ pub enum StartError {
     /// Neither a backend nor `local-only`.
     #[error("Nothing to do - no backends are running.")]
     NothingToDo,
-    /// A TLS listener's files.
-    #[error("error preparing tls server config: {0}")]
-    Tls(#[from] TlsError),
+    /// Named TLS settings.
+    #[error(transparent)]
+    Tls(#[from] NamedError),
     /// The data directory.
     #[error("error opening data directory {path}: {fault}")]
     Data {
@@ -91,10 +91,7 @@ impl Node {
     /// # Errors
     /// The first thing that cannot be; nothing is left behind but directories.
     pub async fn build(config: NodeConfig, reload: Reload, open_files: Option<u64>) -> Result<Self, StartError> {
-        let tls_of =
-            |name: &Option<String>| name.as_ref().and_then(|name| config.tls_server(name)).map(tls::server).transpose();
-        let tls =
-            config.control_services.iter().map(|service| tls_of(&service.tcp_tls)).collect::<Result<Vec<_>, _>>()?;
+        let (config, named_tls) = read_tls(config).await?;
         if !config.has_backend() {
             return Err(StartError::NothingToDo);
         }
@@ -110,7 +107,8 @@ impl Node {
         let services = Arc::new(Services::default());
         let mut sources = Vec::new();
         let mut sockets = Vec::new();
-        for (service, tls) in config.control_services.iter().zip(tls) {
+        for service in &config.control_services {
+            let tls = service.tcp_tls.as_ref().and_then(|name| named_tls.server(name));
             open(service, tls, &services, &mut sources, &mut sockets).await?;
         }
         let context = Context {
@@ -169,6 +167,15 @@ impl Node {
     }
 }
 
+/// Reads the files of all named TLS settings, used or not.
+async fn read_tls(config: NodeConfig) -> Result<(NodeConfig, Named), StartError> {
+    let reading = tokio::task::spawn_blocking(move || {
+        let named = Named::load(&config.tls_servers, &config.tls_clients, &config.node.id)?;
+        Ok::<_, NamedError>((config, named))
+    });
+    Ok(reading.await.map_err(std::io::Error::other)??)
+}
+
 /// The table of work types.
 fn work_kinds(config: &NodeConfig, host: &CommandHost) -> Result<WorkKinds, StartError> {
     let clients = Clients::new(config.kube_tuning.clone());
@@ -192,7 +199,7 @@ fn work_kinds(config: &NodeConfig, host: &CommandHost) -> Result<WorkKinds, Star
 /// Opens the listeners of one control service (control-protocol 2.1).
 async fn open(
     service: &ControlService,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    tls: Option<Arc<tls::Server>>,
     services: &Services,
     sources: &mut Vec<Source>,
     sockets: &mut Vec<UnixSocket>,

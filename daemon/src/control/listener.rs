@@ -2,7 +2,6 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use rustls::ServerConfig;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream, UnixListener},
@@ -11,6 +10,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
+use worknode_mesh::tls;
 use worknode_protocol::control::{SessionError, error_line};
 
 use super::{
@@ -31,15 +31,15 @@ const ACCEPT_PAUSE: [Duration; 2] = [Duration::from_millis(5), Duration::from_se
 pub enum Source {
     /// The Unix socket.
     Unix(UnixListener),
-    /// TCP, with TLS where it has a config.
-    Tcp(TcpListener, Option<Arc<ServerConfig>>),
+    /// TCP, with TLS where it has settings.
+    Tcp(TcpListener, Option<Arc<tls::Server>>),
     /// Streams to a service of this node.
     Mesh(mpsc::Receiver<Box<dyn Duplex>>),
 }
 
 enum Accepted {
     Plain(ControlStream),
-    Handshake(TcpStream, TlsAcceptor),
+    Handshake(TcpStream, Arc<tls::Server>),
 }
 
 impl Source {
@@ -53,7 +53,7 @@ impl Source {
                 prepare(&stream);
                 match tls {
                     None => Accepted::Plain(ControlStream::Tcp(stream)),
-                    Some(tls) => Accepted::Handshake(stream, TlsAcceptor::from(tls.clone())),
+                    Some(tls) => Accepted::Handshake(stream, tls.clone()),
                 }
             })),
             Self::Mesh(streams) => streams.recv().await.map(|stream| Ok(Accepted::Plain(ControlStream::Mesh(stream)))),
@@ -134,8 +134,8 @@ fn admit(accepted: Accepted, context: &Arc<Context>, sessions: &TaskTracker, sto
 async fn established(accepted: Accepted) -> Option<ControlStream> {
     match accepted {
         Accepted::Plain(stream) => Some(stream),
-        Accepted::Handshake(stream, acceptor) => match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => Some(ControlStream::Tls(Box::new(stream))),
+        Accepted::Handshake(stream, tls) => match tokio::time::timeout(HANDSHAKE, handshake(stream, &tls)).await {
+            Ok(Ok(stream)) => Some(stream),
             Ok(Err(fault)) => {
                 debug!("TLS handshake failed: {fault}");
                 None
@@ -146,6 +146,11 @@ async fn established(accepted: Accepted) -> Option<ControlStream> {
             }
         },
     }
+}
+
+async fn handshake(stream: TcpStream, tls: &tls::Server) -> io::Result<ControlStream> {
+    let config = tls.backend().await.map_err(io::Error::other)?;
+    Ok(ControlStream::Tls(Box::new(TlsAcceptor::from(config).accept(stream).await?)))
 }
 
 async fn refuse(accepted: Accepted, refusal: String) {
