@@ -349,11 +349,16 @@ impl Unit {
     /// The name of the pod that is, or is about to be, asked for.
     pub(super) async fn asked(&self) -> String {
         let deadline = Instant::now() + PATIENCE;
-        while !self.dir.file("worknode.json").exists() {
+        loop {
+            // The record is there before a name is chosen.
+            if self.dir.file("worknode.json").exists()
+                && let Some(name) = self.record()["name"].as_str().filter(|name| !name.is_empty())
+            {
+                return name.to_owned();
+            }
             assert!(Instant::now() < deadline, "no pod was asked for");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        self.record()["name"].as_str().unwrap().to_owned()
     }
 
     pub(super) fn found(&self) -> Found {
