@@ -1,0 +1,36 @@
+//! TCP connections, with TLS where it is configured. WebSockets begin as these, too.
+
+use std::{io, time::Duration};
+
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::connection::Io;
+use crate::tls;
+
+/// Time for a connection to be opened, and once more for its TLS handshake (mesh-protocol 1.1).
+const OPENING: Duration = Duration::from_secs(15);
+
+/// A stream, and the node IDs that its other end may have by its certificate; None: any.
+pub(super) type Opened = (Io, Option<Vec<String>>);
+
+/// Opens a connection to `host:port`. `host` is the name that a certificate must be made for.
+pub(super) async fn dial(address: &str, host: &str, tls: Option<&tls::Client>) -> io::Result<Opened> {
+    let stream = timeout(OPENING, TcpStream::connect(address)).await??;
+    stream.set_nodelay(true)?;
+    let Some(tls) = tls else { return Ok((Io::Plain(stream), None)) };
+    let (config, name) = tls.backend(host).await.map_err(io::Error::other)?;
+    let stream = timeout(OPENING, TlsConnector::from(config).connect(name, stream)).await??;
+    let certified = tls.certified(stream.get_ref().1.peer_certificates());
+    Ok((Io::Tls(Box::new(stream)), certified))
+}
+
+/// Does the listener's part of the TLS handshake, if there is one.
+pub(super) async fn accept(stream: TcpStream, tls: Option<&tls::Server>) -> io::Result<Opened> {
+    stream.set_nodelay(true)?;
+    let Some(tls) = tls else { return Ok((Io::Plain(stream), None)) };
+    let config = tls.backend().await.map_err(io::Error::other)?;
+    let stream = timeout(OPENING, TlsAcceptor::from(config).accept(stream)).await??;
+    let certified = tls.certified(stream.get_ref().1.peer_certificates());
+    Ok((Io::Tls(Box::new(stream)), certified))
+}

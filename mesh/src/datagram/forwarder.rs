@@ -1,0 +1,289 @@
+//! The way of every datagram (mesh-protocol 3.2): firewall, then a service of this node or the link to the next hop.
+//!
+//! It is taken by whoever has a datagram, at once and without asking anybody: routes are a snapshot that the driver
+//! publishes, and all queues take or refuse without waiting.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::watch;
+use worknode_protocol::config::model::mesh::FirewallAction;
+use worknode_protocol::mesh::{DataHeader, HEADER_LENGTH, Problem, ServiceName, Unreachable, name_hash, take_hop};
+
+use super::{
+    Datagram, Dropped, FlowKey, Inbox, ListenError, Notice, Outbox, Queued, Service,
+    drops::Drops,
+    service::{PING, Services, UNREACH},
+};
+use crate::{
+    firewall::{Firewall, Route},
+    router::{LinkId, Routes},
+};
+
+/// Nodes that may forward a message that begins here (mesh-protocol 3.2).
+pub(crate) const MOST_HOPS: u8 = 30;
+
+/// The routes, and the links they lead over.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct View {
+    /// Made by the router.
+    pub(crate) routes: Arc<Routes>,
+    /// The queues of all links.
+    pub(crate) links: Arc<HashMap<LinkId, Arc<Outbox>>>,
+}
+
+/// What became of a datagram that began on this node.
+#[derive(Debug)]
+pub(crate) enum Sent {
+    /// It is on its way, or lost without anybody's fault but the network's.
+    Yes,
+    /// It can be tried again when there is room.
+    Full(Blocked),
+    /// It went nowhere.
+    No(Unsent),
+}
+
+/// Why a datagram of this node went nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unsent {
+    /// The node is not known, or no way to it.
+    NoRoute,
+    /// It is longer than a message can be.
+    TooLong,
+}
+
+/// Where there is no room at present.
+#[derive(Clone, Debug)]
+pub(crate) struct Blocked {
+    /// The queue of the link.
+    pub(crate) outbox: Arc<Outbox>,
+    /// The flow in it.
+    pub(crate) flow: FlowKey,
+}
+
+/// Where a datagram comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Here,
+    Link,
+}
+
+/// The data way of a node.
+#[derive(Debug)]
+pub(crate) struct Forwarder {
+    own: String,
+    own_hash: u64,
+    view: watch::Receiver<View>,
+    services: Arc<Services>,
+    /// None: there are no rules.
+    firewall: Option<Firewall>,
+    drops: Drops,
+}
+
+impl Forwarder {
+    /// The data way of the node `own`. `view` is what the driver publishes.
+    pub(crate) fn new(own: String, firewall: Option<Firewall>, view: watch::Receiver<View>) -> Self {
+        let own_hash = name_hash(&own);
+        Self { own, own_hash, view, services: Arc::default(), firewall, drops: Drops::default() }
+    }
+
+    /// The name of this node.
+    pub(crate) fn own(&self) -> &str {
+        &self.own
+    }
+
+    /// What was dropped.
+    pub(crate) fn dropped(&self) -> Dropped {
+        self.drops.get()
+    }
+
+    /// The present routes and links.
+    pub(crate) fn view(&self) -> View {
+        self.view.borrow().clone()
+    }
+
+    /// Opens a service for datagrams.
+    pub(crate) fn open(&self, name: &str) -> Result<Service, ListenError> {
+        self.services.open(name)
+    }
+
+    /// Opens a service with a name that nobody else has.
+    pub(crate) fn ephemeral(&self) -> Service {
+        self.services.ephemeral()
+    }
+
+    /// Whether this node has a service.
+    pub(crate) fn has_service(&self, name: ServiceName) -> bool {
+        name.is(PING) || name.is(UNREACH) || self.services.inbox(name).is_some()
+    }
+
+    /// Whether `node` is a name of this node.
+    pub(crate) fn is_own(&self, node: &str) -> bool {
+        node == self.own || node.eq_ignore_ascii_case("localhost")
+    }
+
+    /// The hash of a node's name; `localhost` is this node.
+    pub(crate) fn hash_of(&self, node: &str) -> u64 {
+        if self.is_own(node) { self.own_hash } else { name_hash(node) }
+    }
+
+    /// The name behind a hash, if it is known.
+    pub(crate) fn name_of(&self, hash: u64) -> Option<Arc<str>> {
+        if hash == self.own_hash {
+            return Some(Arc::from(self.own.as_str()));
+        }
+        self.view.borrow().routes.by_hash(hash).map(|node| Arc::clone(&node.name))
+    }
+
+    /// Sends a datagram from a service of this node, which at most `hops` nodes may forward, this one included.
+    pub(crate) fn send(&self, from: ServiceName, to: (u64, ServiceName), hops: u8, payload: &[u8]) -> Sent {
+        let header = DataHeader {
+            hops_to_live: hops,
+            from_node: self.own_hash,
+            to_node: to.0,
+            from_service: from,
+            to_service: to.1,
+        };
+        let mut message = BytesMut::with_capacity(HEADER_LENGTH + payload.len());
+        message.extend_from_slice(&header.encode());
+        message.extend_from_slice(payload);
+        self.pass(header, message, Origin::Here)
+    }
+
+    /// Takes a data message that came over a link.
+    pub(crate) fn receive(&self, message: BytesMut) {
+        let Ok((header, _)) = DataHeader::decode(&message) else {
+            return self.drops.malformed.count();
+        };
+        // Its sender is elsewhere: it has been counted here, and nobody else is to be told.
+        let _ = self.pass(header, message, Origin::Link);
+    }
+
+    fn pass(&self, header: DataHeader, mut message: BytesMut, origin: Origin) -> Sent {
+        let verdict = self.judge(&header);
+        if verdict != FirewallAction::Accept {
+            self.drops.blocked.count();
+            if verdict == FirewallAction::Reject {
+                self.tell(&header, Problem::BlockedByFirewall);
+            }
+            return Sent::Yes;
+        }
+        if header.to_node == self.own_hash {
+            self.deliver(&header, message.freeze().slice(HEADER_LENGTH..));
+            return Sent::Yes;
+        }
+        let Some(outbox) = self.next_hop(header.to_node) else {
+            self.drops.no_route.count();
+            return Sent::No(Unsent::NoRoute);
+        };
+        if !take_hop(&mut message) {
+            self.drops.expired.count();
+            self.tell(&header, Problem::MessageExpired);
+            return Sent::Yes;
+        }
+        self.queue(&header, outbox, message.freeze(), origin)
+    }
+
+    fn next_hop(&self, node: u64) -> Option<Arc<Outbox>> {
+        let view = self.view.borrow();
+        let way = view.routes.by_hash(node)?.way.as_ref()?;
+        view.links.get(&way.link).cloned()
+    }
+
+    fn queue(&self, header: &DataHeader, outbox: Arc<Outbox>, message: Bytes, origin: Origin) -> Sent {
+        let Some(flow) = message.get(4..).and_then(|names| names.first_chunk::<32>()).copied() else {
+            return Sent::Yes;
+        };
+        let short = [header.from_service, header.to_service].iter().any(|name| name.is(PING) || name.is(UNREACH));
+        let queued = if short { outbox.push_short(&flow, message) } else { outbox.push_flow(&flow, message) };
+        match (queued, origin) {
+            (Queued::Yes, _) => Sent::Yes,
+            (Queued::Full, Origin::Here) if !short => Sent::Full(Blocked { outbox, flow }),
+            (Queued::Never, Origin::Here) => {
+                self.drops.no_room.count();
+                Sent::No(Unsent::TooLong)
+            }
+            (Queued::Full | Queued::Never, _) => {
+                self.drops.no_room.count();
+                Sent::Yes
+            }
+        }
+    }
+
+    /// What the firewall says. With rules, both names must be known, as rules speak of names.
+    fn judge(&self, header: &DataHeader) -> FirewallAction {
+        let Some(firewall) = &self.firewall else { return FirewallAction::Accept };
+        let (Some(from), Some(to)) = (self.name_of(header.from_node), self.name_of(header.to_node)) else {
+            return FirewallAction::Drop;
+        };
+        firewall.judge(&Route {
+            from_node: &from,
+            from_service: header.from_service,
+            to_node: &to,
+            to_service: header.to_service,
+        })
+    }
+
+    /// A datagram for this node.
+    fn deliver(&self, header: &DataHeader, payload: Bytes) {
+        if header.to_service.is(PING) {
+            self.answer(header);
+        } else if header.to_service.is(UNREACH) {
+            self.take_notice(header, &payload);
+        } else if let Some(inbox) = self.services.inbox(header.to_service) {
+            self.put(&inbox, header, payload);
+        } else {
+            self.drops.no_service.count();
+            self.tell(header, Problem::ServiceUnknown);
+        }
+    }
+
+    fn put(&self, inbox: &Inbox, header: &DataHeader, payload: Bytes) {
+        let datagram = Datagram { from_node: header.from_node, from_service: header.from_service, payload };
+        if !inbox.push(datagram) {
+            self.drops.no_room.count();
+        }
+    }
+
+    /// Answers a probe with nothing (mesh-protocol 6). A probe from a `ping` or `unreach` is none: two nodes would answer
+    /// each other for ever.
+    fn answer(&self, probe: &DataHeader) {
+        if let Ok(ping) = ServiceName::parse(PING)
+            && !probe.from_service.is(PING)
+            && !probe.from_service.is(UNREACH)
+        {
+            let _ = self.send(ping, (probe.from_node, probe.from_service), MOST_HOPS, &[]);
+        }
+    }
+
+    /// A notice is for the service whose datagram failed, if it is one of this node's.
+    fn take_notice(&self, header: &DataHeader, payload: &[u8]) {
+        let Ok(about) = Unreachable::decode(payload) else { return self.drops.malformed.count() };
+        if about.from_node != self.own {
+            return;
+        }
+        let inbox = ServiceName::parse(&about.from_service).ok().and_then(|name| self.services.inbox(name));
+        let reporter = self.name_of(header.from_node);
+        if let (Some(inbox), Some(reporter)) = (inbox, reporter) {
+            inbox.push_notice(Notice { reporter: reporter.to_string(), about });
+        }
+    }
+
+    /// Tells the source of a datagram what happened to it. Never about a notice (mesh-protocol 6).
+    fn tell(&self, failed: &DataHeader, problem: Problem) {
+        if failed.from_service.is(UNREACH) {
+            return;
+        }
+        let (Some(from), Some(to)) = (self.name_of(failed.from_node), self.name_of(failed.to_node)) else { return };
+        let notice = Unreachable {
+            from_node: from.to_string(),
+            to_node: to.to_string(),
+            from_service: failed.from_service.to_string(),
+            to_service: failed.to_service.to_string(),
+            problem: problem.to_string(),
+        };
+        if let Ok(unreach) = ServiceName::parse(UNREACH) {
+            let _ = self.send(unreach, (failed.from_node, unreach), MOST_HOPS, &notice.encode());
+        }
+    }
+}

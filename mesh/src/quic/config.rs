@@ -1,0 +1,80 @@
+//! The parameters of QUIC (mesh-protocol 7.2, 7.3, 13.2).
+
+use std::{sync::Arc, time::Duration};
+
+use quinn::{
+    ClientConfig, EndpointConfig, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt,
+    crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
+};
+use worknode_protocol::mesh::HEADER_LENGTH;
+
+/// Packets between nodes of ours are at most so long. Larger ones gain little, and a slow link is busy with each.
+const LARGEST_PACKET: u16 = 16_384;
+/// What every node takes.
+const SMALLEST_PACKET: u16 = 1200;
+/// What a receptor node takes.
+const RECEPTOR_PACKET: u16 = 1452;
+const IDLE: Duration = Duration::from_secs(30);
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// What a peer may send before it is read.
+const WINDOW: u32 = 6 * 1024 * 1024;
+
+/// The side of a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Dialer,
+    Acceptor,
+}
+
+/// What all endpoints have in common. `max_udp_payload_size` is what the peer learns: a receptor node does not look at
+/// it, one of ours sends packets up to it where the links on the way carry them.
+pub(super) fn endpoint() -> EndpointConfig {
+    let mut config = EndpointConfig::default();
+    // Refused only where it is less than what every node takes.
+    let _ = config.max_udp_payload_size(LARGEST_PACKET);
+    config
+}
+
+/// `max_message`: the longest message that the way to the peer carries, where that is known.
+fn transport(side: Side, max_message: Option<u32>) -> TransportConfig {
+    let header = u32::try_from(HEADER_LENGTH).unwrap_or(u32::MAX);
+    let known = max_message.and_then(|longest| u16::try_from(longest.saturating_sub(header)).ok());
+    let largest = known.unwrap_or(RECEPTOR_PACKET).clamp(SMALLEST_PACKET, LARGEST_PACKET);
+    let mut discovery = MtuDiscoveryConfig::default();
+    discovery.upper_bound(largest);
+    let mut config = TransportConfig::default();
+    config
+        .initial_mtu(SMALLEST_PACKET)
+        .min_mtu(SMALLEST_PACKET)
+        .mtu_discovery_config(Some(discovery))
+        .max_idle_timeout(Some(VarInt::from_u32(u32::try_from(IDLE.as_millis()).unwrap_or(u32::MAX)).into()))
+        .keep_alive_interval((side == Side::Dialer).then_some(KEEP_ALIVE))
+        .max_concurrent_bidi_streams(VarInt::from_u32(u32::from(side == Side::Acceptor)))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(WINDOW))
+        .receive_window(VarInt::from_u32(WINDOW))
+        .send_window(u64::from(WINDOW))
+        .datagram_receive_buffer_size(None)
+        .enable_segmentation_offload(false);
+    config
+}
+
+/// For one connection that is opened.
+pub(super) fn client(
+    tls: Arc<rustls::ClientConfig>,
+    max_message: Option<u32>,
+) -> Result<ClientConfig, NoInitialCipherSuite> {
+    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+    config.transport_config(Arc::new(transport(Side::Dialer, max_message)));
+    Ok(config)
+}
+
+/// For one connection that is accepted.
+pub(super) fn server(
+    tls: Arc<rustls::ServerConfig>,
+    max_message: Option<u32>,
+) -> Result<ServerConfig, NoInitialCipherSuite> {
+    let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
+    config.transport_config(Arc::new(transport(Side::Acceptor, max_message))).migration(false);
+    Ok(config)
+}

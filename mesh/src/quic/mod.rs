@@ -1,0 +1,60 @@
+//! Streams: one QUIC connection each, over datagrams (mesh-protocol 7).
+//!
+//! A dialer has an endpoint of its own on a service with a drawn name, a listening service has one endpoint for all its
+//! connections. Each connection has one task ([`close::watch`]) that sees to its end, whoever brings it about.
+
+mod address;
+mod close;
+mod config;
+mod dial;
+mod listen;
+mod socket;
+mod stream;
+
+use std::sync::Arc;
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use worknode_protocol::mesh::{Problem, ServiceName};
+
+pub use listen::Listener;
+pub use stream::Stream;
+
+use crate::datagram::{Forwarder, Notice};
+
+/// The first byte of every stream, by which the acceptor learns of it (mesh-protocol 7.1).
+const HELLO: u8 = 0;
+
+/// What endpoints need.
+#[derive(Clone)]
+pub(crate) struct Quic {
+    /// The data way.
+    pub(crate) forwarder: Arc<Forwarder>,
+    /// For streams without named TLS settings.
+    pub(crate) insecure: Insecure,
+    /// Ends all connections.
+    pub(crate) stop: CancellationToken,
+    /// One task for each connection and each listening service.
+    pub(crate) tasks: TaskTracker,
+}
+
+/// The built-in TLS.
+#[derive(Clone)]
+pub(crate) struct Insecure {
+    pub(crate) client: Arc<rustls::ClientConfig>,
+    pub(crate) server: Arc<rustls::ServerConfig>,
+}
+
+impl Quic {
+    /// The longest message that the way to a node carries, as far as it is known. On this node there is no limit but ours.
+    fn max_message(&self, node: u64) -> Option<u32> {
+        if node == self.forwarder.hash_of(self.forwarder.own()) {
+            return Some(u32::MAX);
+        }
+        self.forwarder.view().routes.by_hash(node)?.way.as_ref()?.max_message
+    }
+}
+
+/// Whether a notice says that this service of this node is no more.
+fn says_gone(notice: &Notice, node: &str, service: ServiceName) -> bool {
+    notice.about.to_node == node && service.is(&notice.about.to_service) && notice.about.is(Problem::ServiceUnknown)
+}

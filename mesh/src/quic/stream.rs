@@ -1,0 +1,129 @@
+//! A stream between two services: what the mesh is used for.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use quinn::{Connection, RecvStream, SendStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::oneshot,
+};
+
+use super::close::{self, Halves};
+
+/// Why a connection ended, where QUIC does not know it.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    gone: AtomicBool,
+}
+
+impl Ended {
+    /// The service at the other end is no more.
+    pub(super) fn set_gone(&self) {
+        self.gone.store(true, Ordering::Release);
+    }
+}
+
+/// A stream of bytes in both directions to a service of a node.
+///
+/// Shutdown is a half-close: the other side reads to the end and can go on sending. When it is dropped, what was written
+/// still arrives, and the other side reads the end of it; what comes from there is thrown away. [`Stream::abort`] is the
+/// end that the other side notices as a failure.
+pub struct Stream {
+    connection: Connection,
+    halves: Option<Halves>,
+    back: Option<oneshot::Sender<Halves>>,
+    ended: Arc<Ended>,
+    peer: String,
+}
+
+impl Stream {
+    pub(super) fn new(
+        connection: Connection,
+        (send, recv): (SendStream, RecvStream),
+        peer: String,
+    ) -> (Self, oneshot::Receiver<Halves>, Arc<Ended>) {
+        let (back, halves) = oneshot::channel();
+        let ended = Arc::new(Ended::default());
+        let own = Some(Halves { send, recv, read_all: false });
+        (Self { connection, halves: own, back: Some(back), ended: Arc::clone(&ended), peer }, halves, ended)
+    }
+
+    /// The node at the other end.
+    #[must_use]
+    pub fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    /// Ends the stream at once, in both directions, so that the other side sees that it is incomplete.
+    pub fn abort(mut self, words: &str) {
+        self.halves = None;
+        self.connection.close(close::REFUSED, words.as_bytes());
+    }
+
+    /// Words for an end that came from outside.
+    fn explain(&self, error: io::Error) -> io::Error {
+        if self.ended.gone.load(Ordering::Acquire) {
+            return io::Error::new(io::ErrorKind::ConnectionAborted, "the service at the other end is gone");
+        }
+        match self.connection.close_reason() {
+            Some(reason) => io::Error::new(error.kind(), close::words(&reason)),
+            None => error,
+        }
+    }
+
+    fn broken() -> io::Error {
+        io::ErrorKind::NotConnected.into()
+    }
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Some(halves) = &mut self.halves else { return Poll::Ready(Err(Self::broken())) };
+        let before = buf.filled().len();
+        let room = buf.remaining() > 0;
+        let polled = AsyncRead::poll_read(Pin::new(&mut halves.recv), cx, buf);
+        if room && matches!(polled, Poll::Ready(Ok(()))) && buf.filled().len() == before {
+            halves.read_all = true;
+        }
+        polled.map_err(|error| self.explain(error))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let Some(halves) = &mut self.halves else { return Poll::Ready(Err(Self::broken())) };
+        AsyncWrite::poll_write(Pin::new(&mut halves.send), cx, buf).map_err(|error| self.explain(error))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(halves) = &mut self.halves else { return Poll::Ready(Err(Self::broken())) };
+        AsyncWrite::poll_shutdown(Pin::new(&mut halves.send), cx).map_err(|error| self.explain(error))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let (Some(halves), Some(back)) = (self.halves.take(), self.back.take()) {
+            // Nobody takes it where the connection is over already.
+            let _ = back.send(halves);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! With a real Go node, over each transport and in both roles.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use worknode_mesh::MeshHandle;
+use worknode_protocol::config::model::mesh::Transport;
+
+use crate::{
+    go::{self, Go},
+    nodes::*,
+};
+
+const TRANSPORTS: [(Transport, &str, &str); 3] =
+    [(Transport::Tcp, "tcp", ""), (Transport::Udp, "udp", ""), (Transport::WebSocket, "ws", "ws://")];
+
+/// A port that nobody listens on at present.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// What a neighbour of a Go node must be able to do.
+async fn use_each_other(ours: &MeshHandle, go: &Go) {
+    reaches(ours, "go").await;
+    go.reaches("ours").await;
+
+    let stream = soon("Go's control service", ours.dial("go", "control", None)).await.unwrap();
+    let mut control = BufReader::new(stream);
+    assert_eq!(go::line(&mut control).await, "Receptor Control, node go\n");
+    control.write_all(b"status\n").await.unwrap();
+    let status = go::line(&mut control).await;
+    assert!(status.contains("\"KnownConnectionCosts\":{\"go\":{\"ours\":1},\"ours\":{\"go\":1}}"), "{status}");
+    control.shutdown().await.unwrap();
+    soon("its end", control.read_to_end(&mut Vec::new())).await.unwrap();
+
+    echo(ours.listen("echo", None, None).await.unwrap());
+    let bytes: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
+    assert!(go.exchange("ours", "echo", &bytes).await == bytes);
+    let refused = soon("a refusal", ours.dial("go", "nothere", None)).await.unwrap_err();
+    assert_eq!(refused.to_string(), "context canceled");
+
+    let status = ours.status().await;
+    assert_eq!(status.routing_table.get("go").map(String::as_str), Some("go"));
+    assert_eq!(status.known_connection_costs["go"]["ours"], 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn go_listens() {
+    for (transport, name, scheme) in TRANSPORTS {
+        let port = free_port();
+        let listener = format!("{{{name}-listener: {{port: {port}, bindaddr: 127.0.0.1}}}}");
+        let Some(go) = Go::start("go", &[listener]).await else { return };
+        let ours = node("ours");
+        connect(&ours, transport, ([127, 0, 0, 1], port).into()).await;
+        use_each_other(&ours, &go).await;
+        println!("{name}: Go listens, {scheme} works");
+        soon("the end", ours.shutdown()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn go_dials() {
+    for (transport, name, scheme) in TRANSPORTS {
+        let ours = node("ours");
+        let address = listen(&ours, transport).await;
+        let Some(go) = Go::start("go", &[format!("{{{name}-peer: {{address: '{scheme}{address}'}}}}")]).await else {
+            return;
+        };
+        use_each_other(&ours, &go).await;
+        println!("{name}: Go dials, works");
+        soon("the end", ours.shutdown()).await;
+    }
+}
