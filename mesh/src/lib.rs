@@ -9,6 +9,7 @@ mod ping;
 mod quic;
 pub mod router;
 mod session;
+pub mod sim;
 mod socket;
 pub mod tls;
 

@@ -65,7 +65,6 @@ impl Ads {
         Self { held: BTreeMap::new(), bytes: 0, limits }
     }
 
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.held.len()
     }

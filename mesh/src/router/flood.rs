@@ -15,8 +15,11 @@ const ID_CHARACTERS: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHI
 /// Longest update ID taken from others, in bytes; receptor's have eight.
 const MAX_ID_LENGTH: usize = 64;
 
-/// At least this lies between two notices about processes of our name.
+/// At least this lies between two goes of notices about processes of our name, and between two alarms.
 const NOTICE_PERIOD: Duration = Duration::from_secs(1);
+
+/// How many processes of our name are told of in one go.
+const MAX_NOTICES: usize = 16;
 
 impl Router {
     /// Has an own update sent soon.
@@ -106,13 +109,15 @@ impl Router {
         }
         if update.suspected_duplicate != 0 {
             if self.suspicions.is_new(name_hash(&update.update_id)) {
-                self.table.apply_suspicion(now.clock, &update);
+                if self.table.apply_suspicion(now.clock, &update) {
+                    self.ads.node_restarted(&update.node_id);
+                }
                 self.pass_on(update);
             }
             return;
         }
         match self.table.apply(now.clock, &update) {
-            Applied::Old => {}
+            Applied::Old => self.tell_of_later_process(now, link, &update),
             Applied::Full => {
                 let reason = "more nodes than can be held, or a name that is none".to_owned();
                 self.event(Event::Dropped { link, reason });
@@ -137,6 +142,17 @@ impl Router {
         }
     }
 
+    /// Whoever passes on the word of a process while a later one of its name is known, is told of that one. So it reaches
+    /// the process that was spoken of, which objects and is heard again: its clock was set back, or somebody lied.
+    fn tell_of_later_process(&mut self, now: Now, link: LinkId, update: &RoutingUpdate) {
+        let Some(index) = self.table.find(&update.node_id) else { return };
+        if self.table.knows_later_process(now.clock, index, update.update_epoch)
+            && let Some(message) = self.stored_update(index)
+        {
+            self.send(link, message);
+        }
+    }
+
     /// Somebody speaks in our name. We say who we are, and do not end because of it (mesh-protocol 4.2, 1 and 12.1).
     fn process_own_name(&mut self, now: Now, update: &RoutingUpdate) {
         if update.update_epoch == self.epoch {
@@ -144,18 +160,30 @@ impl Router {
         }
         let accused = update.suspected_duplicate == self.epoch;
         let newer = update.update_epoch > self.epoch;
-        if !(accused || newer) || now.clock < self.notice_due {
+        if (accused || newer) && now.clock >= self.alarm_due {
+            self.alarm_due = now.clock + NOTICE_PERIOD;
+            let via = update.forwarding_node.as_str().into();
+            self.event(Event::Duplicate { epoch: update.update_epoch, accused, via });
+        }
+        if newer && self.duplicates.len() < MAX_NOTICES {
+            self.duplicates.insert(update.update_epoch);
+            self.object(now);
+        }
+    }
+
+    /// Tells all of the processes of our name that came up, if that was not done just now.
+    ///
+    /// Whoever holds such a process's epoch would not listen to us any more: that of an earlier process of ours, when the
+    /// clock was set back. The notice makes them, and ends a duplicate that is a receptor node.
+    pub(super) fn object(&mut self, now: Now) {
+        if now.clock < self.notice_due || self.duplicates.is_empty() {
             return;
         }
         self.notice_due = now.clock + NOTICE_PERIOD;
-        let via = update.forwarding_node.as_str().into();
-        self.event(Event::Duplicate { epoch: update.update_epoch, accused, via });
-        // Whoever holds the other's epoch would not listen to us any more: that of an earlier process of ours, when the
-        // clock was set back. The notice makes them, and ends a duplicate that is a receptor node.
-        if newer {
-            self.send_own_update(now, update.update_epoch);
-            self.request_update(now);
+        for epoch in std::mem::take(&mut self.duplicates) {
+            self.send_own_update(now, epoch);
         }
+        self.request_update(now);
     }
 
     /// Passes an update on to all peers but the one it came from.

@@ -56,10 +56,17 @@ pub(super) struct Session {
 pub(super) struct Peer {
     /// Its place in the table, which it keeps as long as there are links.
     index: NodeIndex,
+    /// Length of its name in the own update.
+    length: usize,
     /// Cost of the best link.
     pub(super) cost: f64,
     /// The best link first: the cheapest, the oldest of them.
     pub(super) links: Vec<LinkId>,
+}
+
+/// What a peer of this name adds to the own update.
+fn encoded_length(name: &str) -> usize {
+    json::to_string(name).len() + PEER_LENGTH
 }
 
 impl Peer {
@@ -167,7 +174,12 @@ impl Router {
             confirmed: false,
             sync: Sync::default(),
         });
-        let entry = self.peers.entry(peer.clone()).or_insert_with(|| Peer { index, cost, links: Vec::new() });
+        let entry = self.peers.entry(peer.clone()).or_insert_with(|| Peer {
+            index,
+            length: encoded_length(name),
+            cost,
+            links: Vec::new(),
+        });
         entry.links.push(id);
         entry.sort(&self.links);
         self.event(Event::LinkUp { link: id, peer, cost });
@@ -195,8 +207,8 @@ impl Router {
         if self.peers.contains_key(name) {
             return self.check_further_link(now, certified, update);
         }
-        let names = self.peers.keys().map(|peer| &**peer).chain([name]);
-        let length: usize = names.map(|name| json::to_string(name).len() + PEER_LENGTH).sum();
+        let others: usize = self.peers.values().map(|peer| peer.length).sum();
+        let length = others + encoded_length(name);
         if UPDATE_LENGTH + length > MAX_MESSAGE_LENGTH {
             return Err(CloseReason::TooManyPeers);
         }

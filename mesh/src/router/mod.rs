@@ -97,7 +97,10 @@ pub struct Router {
     routes_made: Option<Duration>,
     advertisement_due: Duration,
     sweep_due: Duration,
+    /// Other processes of our name that the others are to be told of.
+    duplicates: BTreeSet<u64>,
     notice_due: Duration,
+    alarm_due: Duration,
 }
 
 impl Router {
@@ -127,7 +130,9 @@ impl Router {
             routes_made: None,
             advertisement_due: ADVERTISEMENT_PERIOD,
             sweep_due: SWEEP_PERIOD,
+            duplicates: BTreeSet::new(),
             notice_due: Duration::ZERO,
+            alarm_due: Duration::ZERO,
         };
         router.routes = Arc::new(router.make_routes(&[], &[]));
         router
@@ -150,13 +155,15 @@ impl Router {
     pub fn next_timer(&self) -> Option<Duration> {
         let greeting = self.greetings.first().map(|(due, _)| *due);
         let sync = (!self.syncing.is_empty()).then_some(self.sync_due);
+        let notice = (!self.duplicates.is_empty()).then_some(self.notice_due);
         let periodic = self.update_due.min(self.advertisement_due).min(self.sweep_due);
-        [greeting, sync, Some(periodic), self.routes_due].into_iter().flatten().min()
+        [greeting, sync, notice, Some(periodic), self.routes_due].into_iter().flatten().min()
     }
 
     /// Does what is due.
     pub fn timers(&mut self, now: Now) {
         self.greet_again(now);
+        self.object(now);
         if now.clock >= self.sweep_due {
             self.sweep_due = now.clock + SWEEP_PERIOD;
             self.sweep(now);
@@ -179,6 +186,16 @@ impl Router {
     /// What is to be done next. To be asked after each other call until it answers `None`.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// The epoch of this process.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// How many nodes are known or mentioned, and how many advertisements are held.
+    pub fn size(&self) -> (usize, usize) {
+        (self.table.len(), self.ads.len())
     }
 
     /// The routes as they are now.

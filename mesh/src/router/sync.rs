@@ -79,7 +79,7 @@ impl Router {
     }
 
     /// The last update of a node, as we pass it on.
-    fn stored_update(&self, index: NodeIndex) -> Option<Bytes> {
+    pub(super) fn stored_update(&self, index: NodeIndex) -> Option<Bytes> {
         let node = self.table.node(index)?;
         let entry = node.entry.as_ref()?;
         let stamp = entry.stamp.as_ref()?;

@@ -222,17 +222,25 @@ impl Table {
 
     /// Takes in the word of a node that a process with its name is a duplicate (mesh-protocol 4.2, 3).
     ///
-    /// Only an older process says so of a newer one; so nobody can raise a stored epoch this way.
-    pub(super) fn apply_suspicion(&mut self, now: Duration, update: &RoutingUpdate) {
-        if update.update_epoch >= update.suspected_duplicate {
-            return;
-        }
-        let Some(entry) = self.find(&update.node_id).and_then(|index| self.entry_mut(index)) else { return };
-        if let Some(stamp) = entry.stamp.as_mut().filter(|stamp| stamp.epoch == update.suspected_duplicate) {
-            stamp.epoch = update.update_epoch;
-            stamp.sequence = update.update_sequence;
-            stamp.heard = now;
-        }
+    /// Only an older process says so of a newer one; so nobody can raise a stored epoch this way. The answer is whether
+    /// another process counts now.
+    pub(super) fn apply_suspicion(&mut self, now: Duration, update: &RoutingUpdate) -> bool {
+        let entry = self.find(&update.node_id).and_then(|index| self.entry_mut(index));
+        let stamp = entry.and_then(|entry| entry.stamp.as_mut());
+        let is_older = update.update_epoch < update.suspected_duplicate;
+        let Some(stamp) = stamp.filter(|stamp| is_older && stamp.epoch == update.suspected_duplicate) else {
+            return false;
+        };
+        stamp.epoch = update.update_epoch;
+        stamp.sequence = update.update_sequence;
+        stamp.heard = now;
+        true
+    }
+
+    /// Whether a process of the node with an epoch above `epoch` was heard of not long ago.
+    pub(super) fn knows_later_process(&self, now: Duration, index: NodeIndex, epoch: u64) -> bool {
+        let stamp = self.entry(index).and_then(|entry| entry.stamp.as_ref());
+        stamp.is_some_and(|stamp| stamp.epoch > epoch && now < stamp.heard + SILENCE / 2)
     }
 
     /// Whether `entry` has exactly these costs.

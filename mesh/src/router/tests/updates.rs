@@ -260,6 +260,21 @@ fn a_lower_epoch_is_believed_when_the_higher_one_is_silent() {
     assert_eq!(passed_on(&bench, 2), [via("a", back)]);
 }
 
+/// Whoever holds the word of a former process is told so that the word comes to the one there is now.
+#[test]
+fn who_passes_on_a_lower_epoch_is_told_of_the_higher_one() {
+    let mut bench = between_two();
+    let known = via("b", update("d", 50, &[("b", 1.0)]));
+    bench.update(1, &known);
+    bench.forget_sent();
+    let mut back = via("c", update("d", 1, &[("c", 2.0)]));
+    back.update_epoch = EPOCH - 1_000;
+    bench.update(2, &back);
+    assert_eq!(passed_on(&bench, 2), [via("a", known)]);
+    bench.update(2, &via("c", update("d", 49, &[])));
+    assert_eq!((passed_on(&bench, 1).len(), passed_on(&bench, 2).len()), (0, 1), "a lower sequence is merely late");
+}
+
 /// The same, when a peer still holds the word of the former process: it is told to the newcomer, who objects.
 #[test]
 fn a_node_with_its_clock_set_back_is_heard_again_at_once() {

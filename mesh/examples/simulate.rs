@@ -1,0 +1,46 @@
+//! Prints how meshes of growing size behave: `simulate [nodes...]`, by default 10, 100 and 1,000.
+#![allow(clippy::print_stdout, reason = "a command talks to its terminal")]
+
+use std::time::Instant;
+
+use worknode_mesh::sim::{Figures, Measure, Shape, measure};
+
+fn main() -> Result<(), String> {
+    let given: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    let sizes = if given.is_empty() { vec![10, 100, 1_000] } else { given };
+    println!(
+        "| shape | nodes | links | start: ms | messages per node | KiB per node | messages per link and node | link cut: ms | messages per link | newcomer: ms | messages per link | a minute's rest: messages per node | KiB per node | seconds |"
+    );
+    println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
+    for nodes in sizes {
+        for shape in Shape::ALL {
+            let begin = Instant::now();
+            row(&measure(shape, nodes, 1)?, begin.elapsed().as_secs_f64());
+        }
+    }
+    Ok(())
+}
+
+#[allow(clippy::cast_precision_loss, reason = "figures are rounded anyway")]
+fn row(measure: &Measure, seconds: f64) {
+    let (nodes, links) = (measure.nodes as f64, measure.wires as f64);
+    let messages = |figures: &Figures| figures.messages as f64;
+    let kib = |figures: &Figures| figures.bytes as f64 / 1024.0;
+    let Measure { start, rest, cut, newcomer, .. } = measure;
+    println!(
+        "| {} | {} | {} | {} | {:.0} | {:.0} | {:.1} | {} | {:.1} | {} | {:.1} | {:.0} | {:.0} | {seconds:.1} |",
+        measure.shape.name(),
+        measure.nodes,
+        measure.wires,
+        start.time.as_millis(),
+        messages(start) / nodes,
+        kib(start) / nodes,
+        messages(start) / nodes / links,
+        cut.time.as_millis(),
+        messages(cut) / links,
+        newcomer.time.as_millis(),
+        messages(newcomer) / links,
+        messages(rest) / nodes,
+        kib(rest) / nodes,
+    );
+}
