@@ -2,6 +2,7 @@
 //!
 //! `docs/architecture.md` follows one job through the rooms.
 
+pub mod certs;
 pub mod control;
 pub mod host;
 pub mod logging;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use worknode_daemon::{
-    VERSION,
+    VERSION, certs,
     control::reload::Reload,
     host::ThisHost,
     logging,
@@ -27,6 +27,12 @@ fn main() -> ExitCode {
     match config::load(&arguments, &ThisHost) {
         Ok(Startup::Help(text)) => print(&text, 0),
         Ok(Startup::Version) => print(&format!("{VERSION}\n"), 0),
+        Ok(Startup::Certificates(command)) => {
+            match certs::run(&command, &mut io::stdin().lock(), &mut io::stdout().lock()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(fault) => print(&format!("Error: {fault}\n"), 1),
+            }
+        }
         Ok(Startup::CheckConfig(report)) => print(&report.text, report.exit_code()),
         Ok(Startup::Run(start)) => run(*start, arguments),
         Err(fault) => print(&format!("{fault}\n"), 1),

@@ -139,6 +139,9 @@ fn asks_for_certificates(settings: &TlsServer) -> bool {
 }
 
 /// Who may sign client certificates: `clientcas`, else the system's authorities where certificates are required.
+///
+/// `clientcas` alone requires them, too: the reference refuses clients without one in its own check ("peer certificate
+/// missing", seen), whatever its configuration says. What it opens to fewer must not be open to all here.
 fn chain_check(
     settings: &TlsServer,
     provider: &Arc<CryptoProvider>,
@@ -152,7 +155,7 @@ fn chain_check(
     };
     // Without hints a client sends what it has: to choose among several is nothing that nodes do.
     let builder = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).clear_root_hint_subjects();
-    Ok(Some(if settings.require_client_cert { builder.build()? } else { builder.allow_unauthenticated().build()? }))
+    Ok(Some(builder.build()?))
 }
 
 /// Checks a client's chain, then its pins, then its node ID.

@@ -24,6 +24,7 @@ use super::model::{
 };
 use super::not_built;
 use super::schema;
+pub(super) use certs::certificates;
 use reader::Reader;
 
 /// What a configuration amounts to.
@@ -152,8 +153,7 @@ impl Builder<'_> {
             "work-kubernetes" => reader.work_kubernetes(),
             "work-nomad" => reader.work_nomad(),
             "work-python" => reader.refuse(Phase::Run, "", CheckError::WorkPython),
-            "cert-makereq" => reader.cert_request(),
-            // Without effect (`trace`), dealt with before (`version`) or after (`daemon`), or refused by name.
+            // Without effect (`trace`), dealt with before (`version`, `cert-init`) or after (`daemon`), or refused by name.
             _ => {}
         }
     }

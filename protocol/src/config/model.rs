@@ -3,6 +3,7 @@
 //! Defaults are filled in and cross references are checked (control-protocol 1.4); nothing here has been opened, bound
 //! or run. A value that could not be used is never stored: the loader answers with an error instead.
 
+pub mod certs;
 pub mod command;
 pub mod kubernetes;
 pub mod mesh;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::id::NodeId;
+pub use certs::CertCommand;
 pub use command::CommandType;
 pub use kubernetes::{AuthMethod, DeletePodPolicy, KubernetesType, StreamMethod};
 pub use signing::{WorkSigning, WorkVerification};

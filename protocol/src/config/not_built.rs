@@ -46,8 +46,6 @@ pub const NOT_BUILT: &[Gap] = &[
     Action("ip-router"),
     // Signatures.
     Action("work-signing"), Action("work-verification"),
-    // Certificates.
-    Action("cert-init"), Action("cert-makereq"), Action("cert-signreq"),
     // Other engines.
     Action("work-nomad"),
     // A process of receptor's own.

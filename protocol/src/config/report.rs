@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use super::error::{Place, Problem};
-use super::model::{AuthMethod, ControlService, KubernetesType, NodeConfig, WorkType};
+use super::model::{AuthMethod, CertCommand, ControlService, KubernetesType, NodeConfig, WorkType};
 
 /// What the check mode prints.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,10 +51,23 @@ pub(super) fn report(
     CheckReport { text, usable }
 }
 
-fn summary(text: &mut String, files: &[PathBuf], config: &NodeConfig) {
+/// Writes the report on an action that stands alone and can be carried out.
+pub(super) fn alone(files: &[PathBuf], command: &CertCommand) -> CheckReport {
+    let action = match command {
+        CertCommand::Init(_) => "cert-init",
+        CertCommand::Request(_) => "cert-makereq",
+        CertCommand::Sign(_) => "cert-signreq",
+    };
+    CheckReport { text: format!("{}: OK\n  {action}\n", names(files)), usable: true }
+}
+
+fn names(files: &[PathBuf]) -> String {
     let names: Vec<_> = files.iter().map(|path| path.display().to_string()).collect();
-    let of = if names.is_empty() { "command line".to_owned() } else { names.join(", ") };
-    let _ = writeln!(text, "{of}: OK");
+    if names.is_empty() { "command line".to_owned() } else { names.join(", ") }
+}
+
+fn summary(text: &mut String, files: &[PathBuf], config: &NodeConfig) {
+    let _ = writeln!(text, "{}: OK", names(files));
     let mut line = |label: &str, value: String| {
         let _ = writeln!(text, "  {label:<12} {value}");
     };

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::build::build;
+use super::build::{build, certificates};
 use super::command_line::{self, Part};
 use super::error::{CheckError, ConfigError, LoadError, Phase, Place, Problem};
 use super::host::{Host, system_text};
 use super::item::Item;
-use super::model::NodeConfig;
+use super::model::{CertCommand, NodeConfig};
 use super::reload::ReloadItems;
 use super::report::{self, CheckReport};
 use super::schema::Rule;
@@ -31,6 +31,8 @@ pub enum Startup {
     Help(String),
     /// Print the version and end with 0.
     Version,
+    /// Do something about certificates, and end.
+    Certificates(CertCommand),
     /// Print this report and end with its exit code.
     CheckConfig(CheckReport),
 }
@@ -211,6 +213,14 @@ impl Loaded {
                 self.refuse(place, LoadError::NotAlone(name));
             } else if alone.action.name == "version" && self.problems.is_empty() {
                 return Ok(Startup::Version);
+            } else if self.problems.is_empty()
+                && let Some(command) = certificates(alone)
+            {
+                match command {
+                    Ok(command) if check => return Ok(Startup::CheckConfig(report::alone(&self.files, &command))),
+                    Ok(command) => return Ok(Startup::Certificates(command)),
+                    Err(problem) => self.problems.push(problem),
+                }
             }
         }
         let mut config = None;

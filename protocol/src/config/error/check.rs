@@ -77,6 +77,14 @@ pub enum CheckError {
     TokenExpiration,
     #[error("{0}")]
     CertRequest(&'static str),
+    #[error("a key has 2048, 3072 or 4096 bits, not {0}")]
+    KeyBits(i64),
+    #[error("invalid DNS name: {0}")]
+    DnsName(String),
+    #[error("invalid IP address: {0}")]
+    IpAddress(String),
+    #[error("parsing time {} as \"2006-01-02T15:04:05Z07:00\": no such time", quote(.0))]
+    Moment(String),
 
     // Work types.
     #[error("work type {0} already registered")]
@@ -218,6 +226,7 @@ impl CheckError {
             Self::NothingToDo => "add `- local-only:`",
             Self::NoListeners => "set filename, tcplisten or service",
             Self::Permissions(_) => "write an octal mode such as '0660'",
+            Self::Moment(_) => "write a time such as 2030-01-31T12:00:00Z",
             Self::UnknownTls(_) => "add a tls-server or tls-client of that name",
             Self::WorkTypeTaken(_) => "give each work type a name of its own; `remote` is taken",
             Self::NoVerificationKey(_) => "add `- work-verification: {publickey: FILE}`",

@@ -118,13 +118,6 @@ fn what_is_refused() {
             "- cert-init: {commonname: a, bits: 1, outcert: b, outkey: c}\n- local-only",
             "cannot specify any other options with cert-init",
         ),
-        ("- cert-makereq: {commonname: a, outreq: b}", "must provide either InKey or OutKey"),
-        ("- cert-makereq: {commonname: a, outreq: b, inkey: c, outkey: d}", "cannot use both InKey and OutKey"),
-        (
-            "- cert-makereq: {commonname: a, outreq: b, inkey: c, bits: 5}",
-            "cannot specify key bits when reading an already-existing key",
-        ),
-        ("- cert-makereq: {commonname: a, outreq: b, outkey: c}", "must specify key bits when creating a new key"),
         ("- daemon: {maxconnections: 0}", "invalid maxconnections: must be at least 1"),
         ("- daemon: {controllinelimit: 100}", "invalid controllinelimit: must be at least 1024"),
     ];
@@ -345,9 +338,6 @@ fn what_is_not_built_is_refused_by_name() {
         ("- work-verification: /rx/pub.pem", "action work-verification"),
         ("- work-nomad: {worktype: a, image: b}", "action work-nomad"),
         ("- command-runner: {command: a, params: b, unitdir: c}", "action command-runner"),
-        ("- cert-init: {commonname: a, bits: 1, outcert: b, outkey: c}", "action cert-init"),
-        ("- cert-makereq: {commonname: a, bits: 1, outreq: b, outkey: c}", "action cert-makereq"),
-        ("- cert-signreq: {req: a, cacert: b, cakey: c, outcert: d}", "action cert-signreq"),
         ("- work-command: {worktype: a, command: b, memorymax: 1Gi}", "key memorymax of work-command"),
         ("- work-command: {worktype: a, command: b, CPUmax: 0.5}", "key cpumax of work-command"),
     ];

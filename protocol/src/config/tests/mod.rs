@@ -1,5 +1,6 @@
 //! Tests of the whole way from text to [`super::NodeConfig`], quoting the references row by row.
 
+mod certs;
 mod checks;
 mod command_line;
 mod grammar;
@@ -24,6 +25,7 @@ fn outcome(words: &[&str], host: &FakeHost) -> String {
         Ok(Startup::Run(_)) => "ok".to_owned(),
         Ok(Startup::Help(_)) => "help".to_owned(),
         Ok(Startup::Version) => "version".to_owned(),
+        Ok(Startup::Certificates(_)) => "certificates".to_owned(),
         Ok(Startup::CheckConfig(report)) => report.text,
         Err(error) => error.to_string(),
     }
