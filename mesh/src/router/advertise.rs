@@ -68,7 +68,7 @@ impl Router {
             Err(error) => return self.event(Event::Dropped { link, reason: error.to_string() }),
         };
         if !is_name(&ad.node_id) || ad.service.len() > MAX_SERVICE_LENGTH {
-            let reason = "an advertisement without a node, or with a long name".to_owned();
+            let reason = "an advertisement with a name that can be none".to_owned();
             return self.event(Event::Dropped { link, reason });
         }
         if ad.node_id == self.own.as_str() {

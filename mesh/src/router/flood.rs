@@ -104,7 +104,7 @@ impl Router {
             return self.process_own_name(now, &update);
         }
         if !is_name(&update.node_id) || update.update_id.len() > MAX_ID_LENGTH {
-            let reason = "the name of a node or an update is too long".to_owned();
+            let reason = "a name that can be none".to_owned();
             return self.event(Event::Dropped { link, reason });
         }
         if update.suspected_duplicate != 0 {

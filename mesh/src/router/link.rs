@@ -195,7 +195,7 @@ impl Router {
             return Err(CloseReason::OwnId);
         }
         if !is_name(name) {
-            return Err(CloseReason::LongName(name.len()));
+            return Err(CloseReason::BadName);
         }
         if !settings.allowed_peers.is_empty() && settings.allowed_peers.iter().all(|allowed| allowed != name) {
             return Err(CloseReason::NotAllowed(name.to_owned()));

@@ -92,9 +92,9 @@ pub(super) struct Table {
     foreign: usize,
 }
 
-/// Whether a text can be the name of a node.
+/// Whether a text can be the name of a node: `localhost` is what each calls itself (mesh-protocol 3.1).
 pub(super) fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= MAX_NODE_ID_LENGTH
+    !name.is_empty() && name.len() <= MAX_NODE_ID_LENGTH && !name.eq_ignore_ascii_case("localhost")
 }
 
 impl Table {

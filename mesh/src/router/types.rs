@@ -128,9 +128,9 @@ pub enum CloseReason {
     /// There is a link to that node, and the two do not share several.
     #[error("it connected using a node ID we are already connected to: {0:?}")]
     AlreadyConnected(String),
-    /// The name of the peer is longer than a node ID can be.
-    #[error("its node ID has {0} bytes")]
-    LongName(usize),
+    /// What the peer gives as its name cannot be a node ID: it is too long, or `localhost`.
+    #[error("what it gives as its node ID can be none")]
+    BadName,
     /// With this peer too, the own routing update would be too long for any link.
     #[error("there are too many peers")]
     TooManyPeers,

@@ -59,7 +59,8 @@ fn a_peer_that_is_not_wanted_is_rejected() {
         (allowed, "c", CloseReason::NotAllowed("c".to_owned())),
         (certified, "c", CloseReason::NotCertified("c".to_owned())),
         (nobody, "c", CloseReason::NotCertified("c".to_owned())),
-        (LinkSettings::default(), &"x".repeat(256), CloseReason::LongName(256)),
+        (LinkSettings::default(), &"x".repeat(256), CloseReason::BadName),
+        (LinkSettings::default(), "Localhost", CloseReason::BadName),
     ] {
         let mut bench = Bench::new("a");
         bench.open(1, settings);
