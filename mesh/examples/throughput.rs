@@ -148,10 +148,13 @@ async fn measure(hops: usize, bytes: usize, streams: usize) -> Result<(), Fault>
     }
     dials.sort();
 
-    let started = Instant::now();
     let mut running = JoinSet::new();
+    let mut opened = Vec::new();
     for _ in 0..streams {
-        let stream = mesh.dial(&last, "sink", None).await?;
+        opened.push(mesh.dial(&last, "sink", None).await?);
+    }
+    let started = Instant::now();
+    for stream in opened {
         running.spawn(send(stream, bytes / streams));
     }
     let mut times = Vec::new();

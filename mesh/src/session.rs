@@ -77,13 +77,13 @@ impl Serve for Links {
     async fn serve(&self, connection: Connection, backend: &BackendSettings, stop: CancellationToken) -> bool {
         let Connection { mut reader, writer, remote, certified } = connection;
         let id = LinkId(self.next.fetch_add(1, Ordering::Relaxed));
-        let outbox = Arc::new(Outbox::new(writer.longest()));
+        let outbox = Arc::new(Outbox::new(writer.longest(), writer.longest_uncut()));
         let link = Arc::new(Link {
             outbox: Arc::clone(&outbox),
             up: AtomicBool::new(false),
             confirmed: AtomicBool::new(false),
         });
-        let settings = link_settings(backend, certified, writer.longest());
+        let settings = link_settings(backend, certified, writer.longest_uncut());
         if self.driver.send(Command::Opened { link: id, settings, shared: Arc::clone(&link) }).await.is_err() {
             return false;
         }

@@ -19,6 +19,9 @@ use super::frame::{FrameReader, FrameWriter};
 /// Largest message that a UDP datagram can hold (mesh-protocol 1.2).
 pub(crate) const LARGEST_DATAGRAM: usize = 65_507;
 
+/// What networks usually carry in one piece is 1500 bytes, less the headers of IPv6 and UDP.
+const UNCUT_DATAGRAM: usize = 1500 - 40 - 8;
+
 /// A connection that messages can be exchanged over.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -165,6 +168,14 @@ impl Writer {
         match self {
             Self::Frames(_) | Self::WebSocket(_) => super::LARGEST_MESSAGE,
             Self::Datagrams(..) => LARGEST_DATAGRAM,
+        }
+    }
+
+    /// The longest message that is surely carried in one piece: what is cut in pieces is lost with each of them.
+    pub(crate) fn longest_uncut(&self) -> usize {
+        match self {
+            Self::Frames(_) | Self::WebSocket(_) => super::LARGEST_MESSAGE,
+            Self::Datagrams(..) => UNCUT_DATAGRAM,
         }
     }
 

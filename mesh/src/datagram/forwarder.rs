@@ -184,6 +184,16 @@ impl Forwarder {
         self.queue(&header, outbox, message.freeze(), origin)
     }
 
+    /// The longest message that should be sent to a node: what the first link carries in one piece, or less where it is
+    /// known that another link on the way carries less.
+    pub(crate) fn longest_message(&self, node: u64) -> Option<usize> {
+        let view = self.view.borrow();
+        let way = view.routes.by_hash(node)?.way.as_ref()?;
+        let first = view.links.get(&way.link)?.uncut();
+        let all = way.max_message.and_then(|longest| usize::try_from(longest).ok());
+        Some(all.map_or(first, |all| all.min(first)))
+    }
+
     fn next_hop(&self, node: u64) -> Option<Arc<Outbox>> {
         let view = self.view.borrow();
         let way = view.routes.by_hash(node)?.way.as_ref()?;

@@ -9,8 +9,8 @@ use std::{
 use bytes::Bytes;
 use worknode_protocol::mesh::{ServiceName, Unreachable};
 
-/// Room for datagrams, in bytes. What comes beyond that is dropped: a slow service never holds up a link.
-const ROOM: usize = 4 * 1024 * 1024;
+/// Room for datagrams, in bytes: more than a stream may have on its way. What comes beyond that is dropped: a slow service never holds up a link.
+const ROOM: usize = 8 * 1024 * 1024;
 /// What a datagram takes beside its bytes.
 const OVERHEAD: usize = 128;
 /// Notices that may wait.

@@ -49,6 +49,8 @@ pub(crate) struct Outbox {
     state: Mutex<State>,
     /// The longest message that the link can carry.
     longest: usize,
+    /// The longest message that it surely carries in one piece.
+    uncut: usize,
 }
 
 #[derive(Debug, Default)]
@@ -104,9 +106,14 @@ impl Lane {
 }
 
 impl Outbox {
-    /// An empty one for a link that carries messages up to `longest` bytes.
-    pub(crate) fn new(longest: usize) -> Self {
-        Self { state: Mutex::default(), longest }
+    /// An empty one for a link that carries messages up to `longest` bytes, and those up to `uncut` bytes in one piece.
+    pub(crate) fn new(longest: usize, uncut: usize) -> Self {
+        Self { state: Mutex::default(), longest, uncut }
+    }
+
+    /// The longest message that the link surely carries in one piece.
+    pub(crate) fn uncut(&self) -> usize {
+        self.uncut
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -316,7 +323,7 @@ mod tests {
 
     #[test]
     fn routing_is_sent_first_then_short_ones_then_flows() {
-        let outbox = Outbox::new(65_535);
+        let outbox = Outbox::new(65_535, 65_535);
         outbox.push_flow(&key(1), message(1, 100));
         outbox.push_short(&key(2), message(2, 36));
         outbox.push_routing(message(3, 100));
@@ -327,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_flow_with_much_does_not_hold_up_one_with_little() {
-        let outbox = Outbox::new(65_535);
+        let outbox = Outbox::new(65_535, 65_535);
         for _ in 0..60 {
             outbox.push_flow(&key(1), message(1, 30_000));
         }
@@ -338,7 +345,7 @@ mod tests {
 
     #[test]
     fn flows_get_equal_shares_of_bytes_whatever_the_size_of_their_messages() {
-        let outbox = Outbox::new(65_535);
+        let outbox = Outbox::new(65_535, 65_535);
         for _ in 0..40 {
             outbox.push_flow(&key(1), message(1, 16_000));
         }
@@ -353,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_flow_takes_half_of_the_room_and_the_next_finds_some() {
-        let outbox = Outbox::new(65_535);
+        let outbox = Outbox::new(65_535, 65_535);
         let mut shares = Vec::new();
         for flow in 1..=3 {
             let mut bytes = 0;
@@ -369,7 +376,7 @@ mod tests {
 
     #[test]
     fn a_sender_without_room_is_woken_when_there_is_some() {
-        let outbox = Outbox::new(65_535);
+        let outbox = Outbox::new(65_535, 65_535);
         while outbox.push_flow(&key(1), message(1, 60_000)) == Queued::Yes {}
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
@@ -386,7 +393,7 @@ mod tests {
 
     #[test]
     fn what_is_closed_sends_the_rest_and_takes_nothing() {
-        let outbox = Outbox::new(65_535);
+        let outbox = Outbox::new(65_535, 65_535);
         outbox.push_routing(message(3, 3));
         while outbox.push_flow(&key(1), message(1, 60_000)) == Queued::Yes {}
         let woken = Arc::new(Woken::default());
@@ -403,7 +410,7 @@ mod tests {
 
     #[test]
     fn no_message_that_the_link_cannot_carry_is_queued() {
-        let outbox = Outbox::new(100);
+        let outbox = Outbox::new(100, 100);
         for bad in [0, 101] {
             assert_eq!(outbox.push_routing(message(1, bad)), Queued::Never);
             assert_eq!(outbox.push_flow(&key(1), message(1, bad)), Queued::Never);
@@ -413,7 +420,7 @@ mod tests {
 
     #[test]
     fn many_flows_stay_within_twice_the_room() {
-        let outbox = Outbox::new(65_535);
+        let outbox = Outbox::new(65_535, 65_535);
         for flow in 0..5000_u32 {
             let mut key = key(0);
             key[..4].copy_from_slice(&flow.to_le_bytes());

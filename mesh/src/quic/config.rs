@@ -6,14 +6,12 @@ use quinn::{
     ClientConfig, EndpointConfig, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt,
     crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
 };
-use worknode_protocol::mesh::HEADER_LENGTH;
 
-/// Packets between nodes of ours are at most so long. Larger ones gain little, and a slow link is busy with each.
-const LARGEST_PACKET: u16 = 16_384;
+/// The longest packets. Longer ones gain little, and a slow link is busy with each. A receptor node announces that it
+/// takes 1452 bytes, and gets no more.
+pub(super) const LARGEST_PACKET: u16 = 16_384;
 /// What every node takes.
 const SMALLEST_PACKET: u16 = 1200;
-/// What a receptor node takes.
-const RECEPTOR_PACKET: u16 = 1452;
 const IDLE: Duration = Duration::from_secs(30);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What a peer may send before it is read.
@@ -35,13 +33,10 @@ pub(super) fn endpoint() -> EndpointConfig {
     config
 }
 
-/// `max_message`: the longest message that the way to the peer carries, where that is known.
-fn transport(side: Side, max_message: Option<u32>) -> TransportConfig {
-    let header = u32::try_from(HEADER_LENGTH).unwrap_or(u32::MAX);
-    let known = max_message.and_then(|longest| u16::try_from(longest.saturating_sub(header)).ok());
-    let largest = known.unwrap_or(RECEPTOR_PACKET).clamp(SMALLEST_PACKET, LARGEST_PACKET);
+/// `largest`: the longest packets to be tried.
+fn transport(side: Side, largest: u16) -> TransportConfig {
     let mut discovery = MtuDiscoveryConfig::default();
-    discovery.upper_bound(largest);
+    discovery.upper_bound(largest.clamp(SMALLEST_PACKET, LARGEST_PACKET));
     let mut config = TransportConfig::default();
     config
         .initial_mtu(SMALLEST_PACKET)
@@ -60,21 +55,15 @@ fn transport(side: Side, max_message: Option<u32>) -> TransportConfig {
 }
 
 /// For one connection that is opened.
-pub(super) fn client(
-    tls: Arc<rustls::ClientConfig>,
-    max_message: Option<u32>,
-) -> Result<ClientConfig, NoInitialCipherSuite> {
+pub(super) fn client(tls: Arc<rustls::ClientConfig>, largest: u16) -> Result<ClientConfig, NoInitialCipherSuite> {
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
-    config.transport_config(Arc::new(transport(Side::Dialer, max_message)));
+    config.transport_config(Arc::new(transport(Side::Dialer, largest)));
     Ok(config)
 }
 
 /// For one connection that is accepted.
-pub(super) fn server(
-    tls: Arc<rustls::ServerConfig>,
-    max_message: Option<u32>,
-) -> Result<ServerConfig, NoInitialCipherSuite> {
+pub(super) fn server(tls: Arc<rustls::ServerConfig>, largest: u16) -> Result<ServerConfig, NoInitialCipherSuite> {
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
-    config.transport_config(Arc::new(transport(Side::Acceptor, max_message))).migration(false);
+    config.transport_config(Arc::new(transport(Side::Acceptor, largest))).migration(false);
     Ok(config)
 }

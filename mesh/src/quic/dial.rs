@@ -49,7 +49,7 @@ impl Quic {
             None => Arc::clone(&self.insecure.client),
             Some(tls) => tls.stream(node).await.map_err(|error| other(&error))?,
         };
-        let config = config::client(tls, self.max_message(hash)).map_err(|error| other(&error))?;
+        let config = config::client(tls, self.largest_packet(hash)).map_err(|error| other(&error))?;
         let socket = Socket::new(Arc::clone(&self.forwarder), self.forwarder.ephemeral());
         let endpoint = Endpoint::new_with_abstract_socket(
             config::endpoint(),

@@ -61,7 +61,8 @@ impl Quic {
     pub(crate) fn listen(&self, service: Service, tls: Option<Arc<tls::Server>>) -> Result<Listener, ListenError> {
         let told = |error: &dyn std::fmt::Display| ListenError::Tls(error.to_string());
         // Only the built-in TLS goes here: named settings are looked up for each connection.
-        let default = config::server(Arc::clone(&self.insecure.server), None).map_err(|error| told(&error))?;
+        let default =
+            config::server(Arc::clone(&self.insecure.server), config::LARGEST_PACKET).map_err(|error| told(&error))?;
         let socket = Socket::new(Arc::clone(&self.forwarder), service);
         let endpoint = Endpoint::new_with_abstract_socket(
             config::endpoint(),
@@ -139,7 +140,7 @@ impl Acceptor {
             None => Arc::clone(&self.quic.insecure.server),
             Some(tls) => tls.stream(&remote.node).await.map_err(|error| error.to_string())?,
         };
-        let config = config::server(tls, self.quic.max_message(remote.hash)).map_err(|error| error.to_string())?;
+        let config = config::server(tls, self.quic.largest_packet(remote.hash)).map_err(|error| error.to_string())?;
         let connecting = incoming.accept_with(Arc::new(config)).map_err(|error| close::words(&error))?;
         let connection = timeout(HANDSHAKE, connecting)
             .await

@@ -14,12 +14,15 @@ mod stream;
 use std::sync::Arc;
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use worknode_protocol::mesh::{Problem, ServiceName};
+use worknode_protocol::mesh::{HEADER_LENGTH, Problem, ServiceName};
 
 pub use listen::Listener;
 pub use stream::Stream;
 
-use crate::datagram::{Forwarder, Notice};
+use crate::{
+    backend::LARGEST_MESSAGE,
+    datagram::{Forwarder, Notice},
+};
 
 /// The first byte of every stream, by which the acceptor learns of it (mesh-protocol 7.1).
 const HELLO: u8 = 0;
@@ -45,12 +48,10 @@ pub(crate) struct Insecure {
 }
 
 impl Quic {
-    /// The longest message that the way to a node carries, as far as it is known. On this node there is no limit but ours.
-    fn max_message(&self, node: u64) -> Option<u32> {
-        if node == self.forwarder.hash_of(self.forwarder.own()) {
-            return Some(u32::MAX);
-        }
-        self.forwarder.view().routes.by_hash(node)?.way.as_ref()?.max_message
+    /// The longest packets to be tried on the way to a node.
+    fn largest_packet(&self, node: u64) -> u16 {
+        let message = self.forwarder.longest_message(node).unwrap_or(LARGEST_MESSAGE);
+        u16::try_from(message.saturating_sub(HEADER_LENGTH)).unwrap_or(u16::MAX)
     }
 }
 

@@ -23,7 +23,7 @@ use super::address;
 use crate::datagram::{Blocked, Forwarder, MOST_HOPS, Sent, Service};
 
 /// Datagrams handed over at once: each has a buffer of its own, and every buffer used stays in memory.
-const BATCH: usize = 16;
+const BATCH: usize = 4;
 
 /// A service for datagrams, in the shape that QUIC wants.
 pub(super) struct Socket {

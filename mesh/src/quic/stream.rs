@@ -62,6 +62,12 @@ impl Stream {
         &self.peer
     }
 
+    /// How long the packets are that it sends at present, in bytes. They grow as far as the way and the other end allow.
+    #[must_use]
+    pub fn packet_size(&self) -> u16 {
+        self.connection.stats().path.current_mtu
+    }
+
     /// Ends the stream at once, in both directions, so that the other side sees that it is incomplete.
     pub fn abort(mut self, words: &str) {
         self.halves = None;

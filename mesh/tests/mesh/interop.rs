@@ -30,6 +30,7 @@ async fn use_each_other(ours: &MeshHandle, go: &Go) {
     assert!(status.contains("\"KnownConnectionCosts\":{\"go\":{\"ours\":1},\"ours\":{\"go\":1}}"), "{status}");
     control.shutdown().await.unwrap();
     soon("its end", control.read_to_end(&mut Vec::new())).await.unwrap();
+    assert!(control.get_ref().packet_size() <= 1452, "Go takes no more");
 
     echo(ours.listen("echo", None, None).await.unwrap());
     let bytes: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();

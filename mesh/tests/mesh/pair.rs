@@ -92,6 +92,18 @@ async fn a_shutdown_closes_streams_with_words() {
     assert!(a.dial("b", "svc", None).await.is_err());
 }
 
+/// Nodes of ours know from each other what their links carry.
+#[tokio::test(flavor = "multi_thread")]
+async fn packets_grow_between_nodes_of_ours() {
+    for (transport, size) in [(Transport::Tcp, 16_384), (Transport::WebSocket, 16_384), (Transport::Udp, 1416)] {
+        let (a, b) = pair(transport).await;
+        echo(a.listen("echo", None, None).await.unwrap());
+        let mut stream = soon("a dial", b.dial("a", "echo", None)).await.unwrap();
+        exchange(&mut stream, &vec![1; 3_000_000]).await;
+        assert_eq!(stream.packet_size(), size);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn datagrams_carry_their_sender() {
     let (a, b) = pair(Transport::Tcp).await;
