@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -104,7 +107,13 @@ pub fn start(settings: Settings) -> Result<MeshHandle, MeshError> {
     let idle = settings.idle.max(IDLE);
     let links = Links { forwarder: Arc::clone(&forwarder), driver: driver.clone(), idle, next };
     tokio::spawn(backend::manage(links, orders));
-    let quic = Quic { forwarder: Arc::clone(&forwarder), insecure, stop: CancellationToken::new(), tasks };
+    let quic = Quic {
+        forwarder: Arc::clone(&forwarder),
+        insecure,
+        stop: CancellationToken::new(),
+        tasks,
+        open: Arc::default(),
+    };
     Ok(MeshHandle { forwarder, quic, driver, backends, stop })
 }
 
@@ -192,6 +201,12 @@ impl MeshHandle {
         let (answer, status) = oneshot::channel();
         let _ = self.driver.send(Command::Status(answer)).await;
         status.await.unwrap_or_default()
+    }
+
+    /// How many streams there are, in both directions; those that are being closed count, too.
+    #[must_use]
+    pub fn open_streams(&self) -> usize {
+        self.quic.open.load(Ordering::Relaxed)
     }
 
     /// How many datagrams were dropped.

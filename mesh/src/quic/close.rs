@@ -1,6 +1,13 @@
 //! How connections end (mesh-protocol 7.5).
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use tokio::{sync::oneshot, time::timeout};
@@ -25,6 +32,22 @@ const BLOCK: usize = 64 * 1024;
 /// Closes a connection with the words for a good end.
 pub(super) fn close(connection: &Connection) {
     connection.close(NORMAL.0, NORMAL.1);
+}
+
+/// Counts a connection as long as it is there.
+pub(super) struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    pub(super) fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Watches over a connection until it is over. `gone` is done when the service at the other end is known to be no more;

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use quinn::{
     ClientConfig, EndpointConfig, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt,
+    congestion::CubicConfig,
     crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
 };
 
@@ -12,6 +13,9 @@ use quinn::{
 pub(super) const LARGEST_PACKET: u16 = 16_384;
 /// What every node takes.
 const SMALLEST_PACKET: u16 = 1200;
+/// How many packets may be on their way before the first answer: the library's ten are of the smallest size, and one
+/// long packet alone would have to wait.
+const FIRST_PACKETS: u64 = 32;
 const IDLE: Duration = Duration::from_secs(30);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What a peer may send before it is read.
@@ -35,8 +39,11 @@ pub(super) fn endpoint() -> EndpointConfig {
 
 /// `largest`: the longest packets to be tried.
 fn transport(side: Side, largest: u16) -> TransportConfig {
+    let largest = largest.clamp(SMALLEST_PACKET, LARGEST_PACKET);
     let mut discovery = MtuDiscoveryConfig::default();
-    discovery.upper_bound(largest.clamp(SMALLEST_PACKET, LARGEST_PACKET));
+    discovery.upper_bound(largest);
+    let mut congestion = CubicConfig::default();
+    congestion.initial_window(FIRST_PACKETS * u64::from(largest));
     let mut config = TransportConfig::default();
     config
         .initial_mtu(SMALLEST_PACKET)
@@ -46,6 +53,7 @@ fn transport(side: Side, largest: u16) -> TransportConfig {
         .keep_alive_interval((side == Side::Dialer).then_some(KEEP_ALIVE))
         .max_concurrent_bidi_streams(VarInt::from_u32(u32::from(side == Side::Acceptor)))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .congestion_controller_factory(Arc::new(congestion))
         .stream_receive_window(VarInt::from_u32(WINDOW))
         .receive_window(VarInt::from_u32(WINDOW))
         .send_window(u64::from(WINDOW))

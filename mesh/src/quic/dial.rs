@@ -11,7 +11,7 @@ use worknode_protocol::{
 
 use super::{
     HELLO, Quic, Stream, address,
-    close::{self, words},
+    close::{self, Counted, words},
     config::{self, Side},
     says_gone,
     socket::Socket,
@@ -75,11 +75,12 @@ impl Quic {
             }
         };
         let (stream, back, ended) = Stream::new(connection.clone(), halves, node.to_owned());
-        let (node, stop) = (node.to_owned(), self.stop.clone());
+        let (node, stop, counted) = (node.to_owned(), self.stop.clone(), Counted::new(&self.open));
         self.tasks.spawn(async move {
             let gone = async { while !says_gone(&socket.service().inbox().notice().await, &node, service) {} };
             close::watch(connection, Side::Dialer, back, gone, ended, stop).await;
             finish(endpoint).await;
+            drop(counted);
         });
         Ok(stream)
     }

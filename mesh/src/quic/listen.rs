@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use worknode_protocol::mesh::ServiceName;
 
 use super::{
-    HELLO, Quic, Stream, address, close,
+    HELLO, Quic, Stream, address,
+    close::{self, Counted},
     config::{self, Side},
     says_gone,
     socket::Socket,
@@ -168,6 +169,7 @@ impl Acceptor {
 
     /// Gives the stream to who accepts, and watches over the connection until it is over.
     async fn hand_over(&self, connection: Connection, halves: (quinn::SendStream, quinn::RecvStream), remote: Remote) {
+        let _counted = Counted::new(&self.quic.open);
         let mut notices = self.notices.subscribe();
         let (stream, back, ended) = Stream::new(connection.clone(), halves, remote.node.clone());
         tokio::select! {

@@ -11,7 +11,7 @@ mod listen;
 mod socket;
 mod stream;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicUsize};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use worknode_protocol::mesh::{HEADER_LENGTH, Problem, ServiceName};
@@ -38,6 +38,8 @@ pub(crate) struct Quic {
     pub(crate) stop: CancellationToken,
     /// One task for each connection and each listening service.
     pub(crate) tasks: TaskTracker,
+    /// How many connections there are, those that are being closed included.
+    pub(crate) open: Arc<AtomicUsize>,
 }
 
 /// The built-in TLS.

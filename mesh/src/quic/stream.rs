@@ -70,8 +70,9 @@ impl Stream {
 
     /// Ends the stream at once, in both directions, so that the other side sees that it is incomplete.
     pub fn abort(mut self, words: &str) {
-        self.halves = None;
         self.connection.close(close::REFUSED, words.as_bytes());
+        // Only then: what these would still tell could hold up the words.
+        self.halves = None;
     }
 
     /// Words for an end that came from outside.

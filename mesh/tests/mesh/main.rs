@@ -9,6 +9,7 @@
     reason = "what goes wrong here fails a test"
 )]
 
+mod chain;
 mod go;
 mod interop;
 mod nodes;

@@ -1,9 +1,14 @@
 //! Two nodes with one link.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::sleep,
+};
 use worknode_mesh::MeshHandle;
 use worknode_protocol::{
-    config::model::mesh::Transport,
+    config::model::mesh::{Backend, Transport},
     control::{ConnectError, PingProblem},
 };
 
@@ -45,7 +50,7 @@ async fn a_dial_that_cannot_succeed_fails_at_once_and_with_words() {
     assert_eq!(dial("nobody", "echo").await, ConnectError::NoRoute);
     assert_eq!(dial("b", "nothere").await, ConnectError::ServiceUnknown);
     assert_eq!(dial("a", "nothere").await, ConnectError::OwnServiceUnknown);
-    assert!(started.elapsed() < std::time::Duration::from_secs(2));
+    assert!(started.elapsed() < Duration::from_secs(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,7 +105,8 @@ async fn packets_grow_between_nodes_of_ours() {
         echo(a.listen("echo", None, None).await.unwrap());
         let mut stream = soon("a dial", b.dial("a", "echo", None)).await.unwrap();
         exchange(&mut stream, &vec![1; 3_000_000]).await;
-        assert_eq!(stream.packet_size(), size);
+        // The search ends within twenty bytes or so.
+        assert!((size - 100..=size).contains(&stream.packet_size()), "{}", stream.packet_size());
     }
 }
 
@@ -127,9 +133,96 @@ async fn a_lost_link_comes_back() {
     soon("no way", async { while b.ping("a", MeshHandle::MOST_HOPS).await.problem != Some(PingProblem::NoRoute) {} })
         .await;
     let mut again = listener(Transport::Tcp);
-    if let worknode_protocol::config::model::mesh::Backend::Listener(listener) = &mut again.backend {
+    if let Backend::Listener(listener) = &mut again.backend {
         listener.port = address.port();
     }
     a.set_backends(vec![again]).await.unwrap();
     reaches(&b, "a").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_streams_at_once_are_all_right() {
+    let (a, b) = pair(Transport::Tcp).await;
+    echo(a.listen("echo", None, None).await.unwrap());
+    let mut running = tokio::task::JoinSet::new();
+    for i in 0..100_u8 {
+        let b = b.clone();
+        running.spawn(async move {
+            let bytes = vec![i; 100_000];
+            let mut stream = soon("a dial", b.dial("a", "echo", None)).await.unwrap();
+            exchange(&mut stream, &bytes).await == bytes
+        });
+    }
+    while let Some(right) = running.join_next().await {
+        assert!(right.unwrap());
+    }
+    // Nothing is left of them: the dialers close, and the acceptors see it.
+    soon("no streams", async {
+        while a.open_streams() + b.open_streams() > 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bulk_transfer_does_not_hold_up_probes_and_dials() {
+    let (a, b) = pair(Transport::Tcp).await;
+    let mut sink = a.listen("sink", None, None).await.unwrap();
+    echo(a.listen("echo", None, None).await.unwrap());
+    let mut bulk = soon("a dial", b.dial("a", "sink", None)).await.unwrap();
+    let sending = tokio::spawn(async move { while bulk.write_all(&[0; 64 * 1024]).await.is_ok() {} });
+    let (mut far, _) = soon("a stream", sink.accept()).await.unwrap();
+    let reading = tokio::spawn(async move { tokio::io::copy(&mut far, &mut tokio::io::sink()).await });
+    for _ in 0..10 {
+        let echo = b.ping("a", MeshHandle::MOST_HOPS).await;
+        assert_eq!(echo.problem, None);
+        assert!(echo.time < Duration::from_secs(1), "{:?}", echo.time);
+        let mut stream = soon("a dial", b.dial("a", "echo", None)).await.unwrap();
+        assert_eq!(exchange(&mut stream, b"hello").await, b"hello");
+    }
+    sending.abort();
+    reading.abort();
+}
+
+/// A stopped reader fills what there is room for, and then the writer waits; others go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_nobody_reads_stops_its_writer_alone() {
+    let (a, b) = pair(Transport::Tcp).await;
+    let mut sink = a.listen("sink", None, None).await.unwrap();
+    echo(a.listen("echo", None, None).await.unwrap());
+    let mut stuck = soon("a dial", b.dial("a", "sink", None)).await.unwrap();
+    let (_far, _) = soon("a stream", sink.accept()).await.unwrap();
+    let mut written = 0;
+    while let Ok(result) = tokio::time::timeout(Duration::from_secs(1), stuck.write(&[0; 64 * 1024])).await {
+        written += result.unwrap();
+    }
+    assert!(written <= 13 * 1024 * 1024, "{written}");
+    let bytes = vec![1; 1_000_000];
+    let mut stream = soon("a dial", b.dial("a", "echo", None)).await.unwrap();
+    assert!(exchange(&mut stream, &bytes).await == bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backends_come_and_go_without_touching_the_others() {
+    let (a, b) = pair(Transport::Tcp).await;
+    let mut service = a.listen("svc", None, None).await.unwrap();
+    let mut near = soon("a dial", b.dial("a", "svc", None)).await.unwrap();
+    let (mut far, _) = soon("a stream", service.accept()).await.unwrap();
+    let kept = listener(Transport::Tcp);
+    let ports = a.set_backends(vec![kept.clone(), listener(Transport::Udp)]).await.unwrap();
+    assert!(ports.iter().all(Option::is_some));
+    // One that cannot be started leaves all as it was.
+    let mut taken = listener(Transport::Tcp);
+    if let Backend::Listener(listener) = &mut taken.backend {
+        listener.port = ports[0].unwrap().port();
+    }
+    let error = a.set_backends(vec![kept.clone(), taken]).await.unwrap_err();
+    assert!(error.to_string().starts_with("cannot listen on 127.0.0.1:"), "{error}");
+    assert_eq!(a.set_backends(vec![kept]).await.unwrap(), ports[..1]);
+    near.write_all(b"still the same link").await.unwrap();
+    near.shutdown().await.unwrap();
+    let mut text = String::new();
+    soon("the text", far.read_to_string(&mut text)).await.unwrap();
+    assert_eq!(text, "still the same link");
 }
