@@ -105,8 +105,8 @@ async fn packets_grow_between_nodes_of_ours() {
         echo(a.listen("echo", None, None).await.unwrap());
         let mut stream = soon("a dial", b.dial("a", "echo", None)).await.unwrap();
         exchange(&mut stream, &vec![1; 3_000_000]).await;
-        // The search ends within twenty bytes or so.
-        assert!((size - 100..=size).contains(&stream.packet_size()), "{}", stream.packet_size());
+        // The size is searched for as long as there is something to send.
+        assert!((size / 10 * 9..=size).contains(&stream.packet_size()), "{}", stream.packet_size());
     }
 }
 
