@@ -141,11 +141,11 @@ impl Driver {
         }
     }
 
-    fn send(&self, link: LinkId, message: Bytes) {
-        let Some(link) = self.links.get(&link) else { return };
+    fn send(&mut self, id: LinkId, message: Bytes) {
+        let Some(link) = self.links.get(&id) else { return };
         if link.outbox.push_routing(message) == Queued::Full {
-            // It is told again within ten seconds; until then the peer has older news.
-            tracing::debug!("a routing message found no room");
+            tracing::debug!(link = id.0, "a routing message found no room");
+            self.router.lost(id);
         }
     }
 

@@ -18,7 +18,7 @@ use bytes::Bytes;
 const ROOM: usize = 4 * 1024 * 1024;
 /// What a message takes beside its bytes.
 const OVERHEAD: usize = 96;
-/// Routing messages that may wait, in bytes. They are told again every ten seconds.
+/// Routing messages that may wait, in bytes. What finds no room is told again when the next updates go out.
 const ROUTING_ROOM: usize = 4 * 1024 * 1024;
 /// Short messages that may wait, in bytes, and the longest message that is short.
 const SHORT_ROOM: usize = 256 * 1024;

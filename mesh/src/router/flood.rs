@@ -48,6 +48,7 @@ impl Router {
     pub(super) fn send_own_update(&mut self, now: Now, suspected_duplicate: u64) {
         if suspected_duplicate == 0 {
             self.update_due = now.clock + UPDATE_PERIOD - self.jitter();
+            self.sync_lost(now);
         }
         if self.peers.is_empty() {
             return;

@@ -41,7 +41,7 @@ pub(super) struct Link {
 pub(super) struct Session {
     pub(super) peer: Arc<str>,
     pub(super) cost: f64,
-    /// Epoch of the peer's process.
+    /// Epoch of the peer's process, 0 as long as it has only passed on the word of others.
     pub(super) epoch: u64,
     /// Whether the peer is a worknode.
     pub(super) worknode: bool,
@@ -49,6 +49,8 @@ pub(super) struct Session {
     pub(super) confirmed: bool,
     /// What the peer is still to be told.
     pub(super) sync: Sync,
+    /// Something for the peer was lost: it is to be told all again.
+    pub(super) lost: bool,
 }
 
 /// A node with which there are established links.
@@ -169,11 +171,13 @@ impl Router {
         link.session = Some(Session {
             peer: peer.clone(),
             cost,
-            epoch: update.update_epoch,
-            worknode: update.worknode.is_some(),
+            epoch: 0,
+            worknode: false,
             confirmed: false,
             sync: Sync::default(),
+            lost: false,
         });
+        self.recognize(id, update);
         let entry = self.peers.entry(peer.clone()).or_insert_with(|| Peer {
             index,
             length: encoded_length(name),
@@ -186,6 +190,22 @@ impl Router {
         self.begin_sync(now, id);
         self.request_update(now);
         self.routes_changed(now);
+    }
+
+    /// Notes what process is at the other end, and whether it is a worknode, from its first update of itself.
+    fn recognize(&mut self, id: LinkId, update: &RoutingUpdate) {
+        let session = self.links.get_mut(&id).and_then(|link| link.session.as_mut());
+        if let Some(session) = session.filter(|session| session.epoch == 0 && *session.peer == update.node_id) {
+            session.epoch = update.update_epoch;
+            session.worknode = update.worknode.is_some();
+        }
+    }
+
+    /// A message for a link was dropped, for want of room: its peer is told all once more, when the next updates go out.
+    pub fn lost(&mut self, link: LinkId) {
+        if let Some(session) = self.links.get_mut(&link).and_then(|link| link.session.as_mut()) {
+            session.lost = true;
+        }
     }
 
     fn check_peer(&mut self, now: Now, id: LinkId, update: &RoutingUpdate) -> Result<(), CloseReason> {
@@ -247,6 +267,8 @@ impl Router {
         if update.node_id != *peer {
             return true;
         }
+        self.recognize(id, update);
+        let Some(session) = self.links.get_mut(&id).and_then(|link| link.session.as_mut()) else { return false };
         let listed = match update.worknode {
             Some(extension) if session.worknode => extension.link_cost,
             _ => update.connections.get(self.own.as_str()).copied(),

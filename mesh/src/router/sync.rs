@@ -35,6 +35,20 @@ impl Router {
         self.syncing.insert(link);
     }
 
+    /// Begins anew on the links on which something was lost.
+    pub(super) fn sync_lost(&mut self, now: Now) {
+        let sessions = self.links.iter_mut().filter_map(|(link, state)| Some((*link, state.session.as_mut()?)));
+        let lost = sessions.filter_map(|(link, session)| {
+            std::mem::take(&mut session.lost).then(|| {
+                session.sync = Sync::default();
+                link
+            })
+        });
+        for link in lost.collect::<Vec<_>>() {
+            self.begin_sync(now, link);
+        }
+    }
+
     /// Sends the next batch on each link that is not done.
     pub(super) fn sync_more(&mut self, now: Now) {
         self.sync_due = now.clock + PERIOD;

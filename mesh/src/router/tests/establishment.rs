@@ -157,6 +157,26 @@ fn a_receptor_node_is_never_given_a_second_link() {
     assert_eq!(bench.rejects(3), 1);
 }
 
+/// On a link that loses messages the first one may be an update of another node.
+#[test]
+fn a_worknode_is_recognized_by_its_own_update_not_by_one_it_passes_on() {
+    let mut bench = Bench::new("a");
+    bench.open(1, LinkSettings::default());
+    bench.update(1, &via("b", own_kind(None, update("x", 7, &[]))));
+    bench.pass(SECOND);
+    let costs = |bench: &Bench| -> Vec<_> {
+        bench.updates(1).iter().map(|update| update.worknode.unwrap().link_cost).collect()
+    };
+    assert!(costs(&bench).iter().all(Option::is_none));
+    bench.update(1, &own_kind(Some(1.0), update("b", 1, &[("a", 1.0)])));
+    bench.forget_sent();
+    bench.pass(10 * SECOND);
+    assert_eq!(costs(&bench), [Some(1.0)]);
+    bench.open(2, LinkSettings::default());
+    bench.update(2, &own_kind(None, update("b", 2, &[("a", 1.0)])));
+    assert_eq!(bench.rejects(2), 0);
+}
+
 #[test]
 fn a_stranger_does_not_get_a_link_beside_that_of_a_worknode() {
     let mut bench = Bench::new("a");

@@ -172,6 +172,22 @@ fn a_new_link_is_told_all_that_is_known() {
     assert!(told.contains(&via("a", update("n7", 1, &[("b", 1.0)]))));
 }
 
+#[test]
+fn a_link_on_which_something_was_lost_is_told_all_again() {
+    let mut bench = between_two();
+    bench.update(1, &via("b", update("d", 7, &[("b", 1.0)])));
+    bench.update(1, &update("b", 3, &[("a", 1.0), ("d", 1.0)]));
+    bench.pass(10 * SECOND);
+    bench.forget_sent();
+    bench.router.lost(LinkId(2));
+    bench.pass(10 * SECOND);
+    assert!(passed_on(&bench, 2).iter().any(|update| update.node_id == "d"));
+    assert!(passed_on(&bench, 1).is_empty());
+    bench.forget_sent();
+    bench.pass(10 * SECOND);
+    assert!(passed_on(&bench, 2).is_empty());
+}
+
 /// Attack 1 of mesh-protocol 12: receptor ends on one such message.
 #[test]
 fn nobody_can_end_the_node_by_calling_it_a_duplicate() {
