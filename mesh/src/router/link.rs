@@ -19,8 +19,8 @@ const GREETING_PERIOD: Duration = Duration::from_secs(1);
 /// How often a link is greeted before it is given up.
 const GREETINGS: u32 = 11;
 
-/// What one peer adds to the own update beside its name: `"":,` and the longest cost that is usual.
-const PEER_LENGTH: usize = 28;
+/// What a cost takes in the own update at least: another link to the peer may have a longer one.
+const COST_LENGTH: usize = 8;
 
 /// What the own update has beside its peers, with a node ID of 255 bytes, all of them escaped, twice.
 const UPDATE_LENGTH: usize = 3_500;
@@ -58,7 +58,7 @@ pub(super) struct Session {
 pub(super) struct Peer {
     /// Its place in the table, which it keeps as long as there are links.
     index: NodeIndex,
-    /// Length of its name in the own update.
+    /// What it adds to the own update, in bytes.
     length: usize,
     /// Cost of the best link.
     pub(super) cost: f64,
@@ -66,9 +66,9 @@ pub(super) struct Peer {
     pub(super) links: Vec<LinkId>,
 }
 
-/// What a peer of this name adds to the own update.
-fn encoded_length(name: &str) -> usize {
-    json::to_string(name).len() + PEER_LENGTH
+/// What a peer of this name adds to the own update, at that cost.
+fn encoded_length(name: &str, cost: f64) -> usize {
+    json::to_string(name).len() + json::to_string(&cost).len().max(COST_LENGTH) + ":,".len()
 }
 
 impl Peer {
@@ -167,7 +167,7 @@ impl Router {
         let Some(link) = self.links.get_mut(&id) else { return };
         self.greetings.remove(&(link.greeting_due, id));
         let peer: Arc<str> = self.table.node(index).map_or_else(|| name.into(), |node| node.name.clone());
-        let cost = link.settings.node_costs.get(name).copied().unwrap_or(link.settings.cost);
+        let cost = link.settings.cost_of(name);
         link.session = Some(Session {
             peer: peer.clone(),
             cost,
@@ -180,7 +180,7 @@ impl Router {
         self.recognize(id, update);
         let entry = self.peers.entry(peer.clone()).or_insert_with(|| Peer {
             index,
-            length: encoded_length(name),
+            length: encoded_length(name, cost),
             cost,
             links: Vec::new(),
         });
@@ -224,11 +224,12 @@ impl Router {
             return Err(CloseReason::NotCertified(name.to_owned()));
         }
         let certified = settings.certified.is_some();
+        let cost = settings.cost_of(name);
         if self.peers.contains_key(name) {
             return self.check_further_link(now, certified, update);
         }
         let others: usize = self.peers.values().map(|peer| peer.length).sum();
-        let length = others + encoded_length(name);
+        let length = others + encoded_length(name, cost);
         if UPDATE_LENGTH + length > MAX_MESSAGE_LENGTH {
             return Err(CloseReason::TooManyPeers);
         }

@@ -44,6 +44,13 @@ pub struct LinkSettings {
     pub max_message: usize,
 }
 
+impl LinkSettings {
+    /// Cost of the link if it leads to `peer` (mesh-protocol 2, 4).
+    pub(super) fn cost_of(&self, peer: &str) -> f64 {
+        self.node_costs.get(peer).copied().unwrap_or(self.cost)
+    }
+}
+
 impl Default for LinkSettings {
     fn default() -> Self {
         Self {
