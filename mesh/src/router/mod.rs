@@ -10,7 +10,7 @@
 //! - A new link is told at once all that is known, so that two parts that meet know each other after one flood. Receptor
 //!   has each node flood anew when it hears of an unknown one; that is done only if a receptor node is known.
 //! - A way counts when both its ends list it.
-//! - An update that says nothing new is passed on every third time.
+//! - An update that says nothing new is passed on every third time, if no receptor node is known.
 //! - Two worknodes may have several links, each of its own cost ([`Extension`](worknode_protocol::mesh::Extension)).
 
 mod ads;

@@ -13,7 +13,10 @@ use super::Limits;
 /// clock set back mutes a node no longer (mesh-protocol 12.13). Three times what passes between two forwarded updates.
 pub(super) const SILENCE: Duration = Duration::from_secs(95);
 
-/// An update that says nothing new is passed on if the last one was passed on so long ago.
+/// Among worknodes an update that says nothing new is passed on if the last one was passed on so long ago.
+///
+/// A receptor node needs each: when the two ends of a new link list it one after the other, it may take the first out again
+/// (mesh-protocol 4.2, 5), and gets it back with the next update only.
 const REPEAT: Duration = Duration::from_secs(25);
 
 /// Place of a node in the table. Used again when the node is forgotten.
@@ -201,7 +204,7 @@ impl Table {
         let restarted = same_process.is_none();
         let same_costs = known.is_some_and(|entry| self.lists(entry, &update.connections));
         let changed = unknown || !same_costs || max_message != before;
-        let repeat = same_process.is_none_or(|stamp| now >= stamp.forwarded + REPEAT);
+        let repeat = self.has_foreign() || same_process.is_none_or(|stamp| now >= stamp.forwarded + REPEAT);
         let forwarded = same_process.map_or(now, |stamp| if changed || repeat { now } else { stamp.forwarded });
         let stamp = Stamp {
             update_id: update.update_id.as_str().into(),

@@ -126,14 +126,25 @@ fn own_updates_are_repeated_within_ten_seconds() {
 }
 
 #[test]
-fn an_update_without_news_is_passed_on_every_third_time() {
-    let mut bench = between_two();
-    for sequence in 0..10 {
-        bench.update(1, &via("b", update("d", 1 + sequence, &[("b", 1.0)])));
-        bench.pass(10 * SECOND);
+fn an_update_without_news_is_passed_on_every_third_time_among_worknodes() {
+    for (all_worknodes, expected) in [(true, vec![1, 4, 7, 10]), (false, (1..=10).collect())] {
+        let mut bench = Bench::new("a");
+        for (link, peer) in [(1, "b"), (2, "c")] {
+            bench.open(link, LinkSettings::default());
+            bench.update(link, &own_kind(None, update(peer, 1, &[])));
+            bench.update(link, &own_kind(Some(1.0), update(peer, 2, &[("a", 1.0)])));
+        }
+        if !all_worknodes {
+            bench.update(2, &via("c", update("go", 1, &[("c", 1.0)])));
+        }
+        bench.pass(SECOND);
+        for sequence in 0..10 {
+            bench.update(1, &via("b", own_kind(None, update("d", 1 + sequence, &[("b", 1.0)]))));
+            bench.pass(10 * SECOND);
+        }
+        let passed_on = passed_on(&bench, 2).into_iter().filter(|update| update.node_id == "d");
+        assert_eq!(passed_on.map(|update| update.update_sequence).collect::<Vec<_>>(), expected);
     }
-    let sequences: Vec<_> = passed_on(&bench, 2).iter().map(|update| update.update_sequence).collect();
-    assert_eq!(sequences, [1, 4, 7, 10]);
 }
 
 #[test]
