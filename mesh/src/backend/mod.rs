@@ -22,6 +22,8 @@ use std::{future::Future, io};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use worknode_protocol::config::model::mesh::{Backend, Transport};
 
+#[cfg(test)]
+pub(crate) use connection::Io;
 pub(crate) use connection::{Connection, Reader, Writer};
 pub use manager::Addresses;
 pub(crate) use manager::{Order, manage};

@@ -9,8 +9,11 @@ use std::{
     time::Duration,
 };
 
-use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
-use tokio::{sync::oneshot, time::timeout};
+use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream, VarInt};
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{config::Side, stream::Ended};
@@ -26,6 +29,8 @@ const DIALER_LINGER: Duration = Duration::from_secs(30);
 /// How long a dialer that did not read to the end lets the other side read. Bytes that arrived and were not read are lost
 /// to a receptor node when the connection is closed.
 const UNREAD_LINGER: Duration = Duration::from_secs(1);
+/// Time for the last packets to leave when the node stops.
+const LAST_PACKETS: Duration = Duration::from_millis(200);
 /// Read and thrown away at a time.
 const BLOCK: usize = 64 * 1024;
 
@@ -109,6 +114,19 @@ async fn linger(connection: &Connection, side: Side, mut halves: Halves) {
 /// Reads to the end, so that the other side can go on to its own.
 async fn discard(recv: &mut RecvStream) {
     while let Ok(Some(_)) = recv.read_chunk(BLOCK, true).await {}
+}
+
+/// Waits until an endpoint without connections has forgotten them all: late packets of theirs are still understood, and
+/// their last words are sent again if need be. (To close the endpoint would hide how its connections ended.)
+pub(super) async fn finish(endpoint: Endpoint, stop: CancellationToken) {
+    let hurry = async {
+        stop.cancelled().await;
+        sleep(LAST_PACKETS).await;
+    };
+    tokio::select! {
+        () = endpoint.wait_idle() => {}
+        () = hurry => {}
+    }
 }
 
 /// What an error is called. Refused handshakes begin with `CRYPTO_ERROR` and the number of the alert, by which receptor

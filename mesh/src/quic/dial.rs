@@ -20,8 +20,6 @@ use crate::tls;
 
 /// Time for the handshake (mesh-protocol 7.2).
 const HANDSHAKE: Duration = Duration::from_secs(15);
-/// Time for the last packets to leave.
-const LAST_PACKETS: Duration = Duration::from_secs(5);
 
 impl Quic {
     /// Opens a stream to a service of a node, which may be this one.
@@ -70,16 +68,17 @@ impl Quic {
         let (connection, halves) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                self.tasks.spawn(finish(endpoint));
+                self.tasks.spawn(close::finish(endpoint, self.stop.clone()));
                 return Err(error);
             }
         };
         let (stream, back, ended) = Stream::new(connection.clone(), halves, node.to_owned());
-        let (node, stop, counted) = (node.to_owned(), self.stop.clone(), Counted::new(&self.open));
+        let (node, counted) = (node.to_owned(), Counted::new(&self.open));
+        let (stop, end) = (self.stop.clone(), self.stop.clone());
         self.tasks.spawn(async move {
             let gone = async { while !says_gone(&socket.service().inbox().notice().await, &node, service) {} };
             close::watch(connection, Side::Dialer, back, gone, ended, stop).await;
-            finish(endpoint).await;
+            close::finish(endpoint, end).await;
             drop(counted);
         });
         Ok(stream)
@@ -107,9 +106,4 @@ async fn failure(socket: &Socket, node: &str, service: ServiceName) -> ConnectEr
             return ConnectError::Other(notice.about.problem);
         }
     }
-}
-
-/// Lets the last packets out, and the service go. (To close the endpoint would hide how its connection ended.)
-async fn finish(endpoint: Endpoint) {
-    let _ = timeout(LAST_PACKETS, endpoint.wait_idle()).await;
 }

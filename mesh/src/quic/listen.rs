@@ -117,7 +117,7 @@ async fn accept_all(endpoint: Endpoint, socket: Arc<Socket>, acceptor: Acceptor)
     }
     // New connections are refused from now on; those that are there go on until they are done.
     endpoint.set_server_config(None);
-    endpoint.wait_idle().await;
+    close::finish(endpoint, acceptor.quic.stop.clone()).await;
 }
 
 impl Acceptor {

@@ -13,7 +13,7 @@ const TRANSPORTS: [(Transport, &str, &str); 3] =
     [(Transport::Tcp, "tcp", ""), (Transport::Udp, "udp", ""), (Transport::WebSocket, "ws", "ws://")];
 
 /// A port that nobody listens on at present.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

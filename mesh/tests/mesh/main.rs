@@ -14,3 +14,5 @@ mod go;
 mod interop;
 mod nodes;
 mod pair;
+mod pki;
+mod tls;

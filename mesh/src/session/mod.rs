@@ -3,6 +3,9 @@
 //! Each link has one task. It reads: data goes its way at once, routing messages go to the driver. It writes what waits
 //! in the link's [`Outbox`]. And it ends the link when nothing was heard of the peer for too long.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     future::Future,
     io,
