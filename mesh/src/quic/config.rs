@@ -21,6 +21,15 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What a peer may send before it is read.
 const WINDOW: u32 = 6 * 1024 * 1024;
 
+/// What is kept here until the peer has it: at first, and at least.
+const SMALLEST_SEND_WINDOW: u64 = 512 * 1024;
+
+/// What is kept here until the peer has it: twice what may be on its way, so that there is always something to send, and
+/// so that many streams over one slow link do not fill the memory.
+pub(super) fn send_window(congestion_window: u64) -> u64 {
+    congestion_window.saturating_mul(2).clamp(SMALLEST_SEND_WINDOW, u64::from(WINDOW))
+}
+
 /// The side of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
@@ -56,7 +65,7 @@ fn transport(side: Side, largest: u16) -> TransportConfig {
         .congestion_controller_factory(Arc::new(congestion))
         .stream_receive_window(VarInt::from_u32(WINDOW))
         .receive_window(VarInt::from_u32(WINDOW))
-        .send_window(u64::from(WINDOW))
+        .send_window(SMALLEST_SEND_WINDOW)
         .datagram_receive_buffer_size(None)
         .enable_segmentation_offload(false);
     config

@@ -16,7 +16,10 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::close::{self, Halves};
+use super::{
+    close::{self, Halves},
+    config,
+};
 
 /// Why a connection ended, where QUIC does not know it.
 #[derive(Debug, Default)]
@@ -42,7 +45,12 @@ pub struct Stream {
     back: Option<oneshot::Sender<Halves>>,
     ended: Arc<Ended>,
     peer: String,
+    /// Bytes written since the send window was last looked at.
+    written: usize,
 }
+
+/// How often the send window is looked at, in bytes written.
+const WINDOW_CHECKS: usize = 256 * 1024;
 
 impl Stream {
     pub(super) fn new(
@@ -53,7 +61,8 @@ impl Stream {
         let (back, halves) = oneshot::channel();
         let ended = Arc::new(Ended::default());
         let own = Some(Halves { send, recv, read_all: false });
-        (Self { connection, halves: own, back: Some(back), ended: Arc::clone(&ended), peer }, halves, ended)
+        let stream = Self { connection, halves: own, back: Some(back), ended: Arc::clone(&ended), peer, written: 0 };
+        (stream, halves, ended)
     }
 
     /// The node at the other end.
@@ -86,6 +95,16 @@ impl Stream {
         }
     }
 
+    /// Lets as much be kept for the peer as the way to it can make use of.
+    fn note_written(&mut self, count: usize) {
+        self.written += count;
+        if self.written >= WINDOW_CHECKS {
+            self.written = 0;
+            let congestion_window = self.connection.stats().path.cwnd;
+            self.connection.set_send_window(config::send_window(congestion_window));
+        }
+    }
+
     fn broken() -> io::Error {
         io::ErrorKind::NotConnected.into()
     }
@@ -113,7 +132,11 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let Some(halves) = &mut self.halves else { return Poll::Ready(Err(Self::broken())) };
-        AsyncWrite::poll_write(Pin::new(&mut halves.send), cx, buf).map_err(|error| self.explain(error))
+        let polled = AsyncWrite::poll_write(Pin::new(&mut halves.send), cx, buf);
+        if let Poll::Ready(Ok(count)) = &polled {
+            self.note_written(*count);
+        }
+        polled.map_err(|error| self.explain(error))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -11,6 +11,7 @@
 
 mod chain;
 mod go;
+mod hostile;
 mod interop;
 mod nodes;
 mod pair;

@@ -25,6 +25,7 @@ fn tls_peer(transport: Transport, address: std::net::SocketAddr, pki: &Pki, node
     let mut settings = BackendSettings { tls: BackendTls::Client(pki.client(node)), ..peer(transport, address) };
     if let Backend::Peer(peer) = &mut settings.backend {
         peer.address = peer.address.replace("ws://", "wss://");
+        peer.tls = Some(node.to_owned());
     }
     settings
 }
