@@ -1,21 +1,31 @@
-//! Prints how meshes of growing size behave: `simulate [nodes...]`, by default 10, 100 and 1,000.
+//! Prints how meshes of growing size behave: `simulate [receptor] [shapes...] [nodes...]`, by default all shapes of 10, 100
+//! and 1,000 worknodes. With `receptor` the nodes follow the reference's rules instead.
 #![allow(clippy::print_stdout, reason = "a command talks to its terminal")]
 
 use std::time::Instant;
 
-use worknode_mesh::sim::{Figures, Measure, Shape, measure};
+use worknode_mesh::sim::{Figures, Measure, Shape, measure, measure_receptor};
 
 fn main() -> Result<(), String> {
-    let given: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
-    let sizes = if given.is_empty() { vec![10, 100, 1_000] } else { given };
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    let mut sizes: Vec<usize> = given.iter().filter_map(|argument| argument.parse().ok()).collect();
+    if sizes.is_empty() {
+        sizes = vec![10, 100, 1_000];
+    }
+    let named = |shape: &Shape| given.iter().any(|argument| argument == shape.name());
+    let mut shapes: Vec<Shape> = Shape::ALL.into_iter().filter(named).collect();
+    if shapes.is_empty() {
+        shapes = Shape::ALL.to_vec();
+    }
+    let measure = if given.iter().any(|argument| argument == "receptor") { measure_receptor } else { measure };
     println!(
         "| shape | nodes | links | start: ms | messages per node | KiB per node | messages per link and node | link cut: ms | messages per link | newcomer: ms | messages per link | a minute's rest: messages per node | KiB per node | seconds |"
     );
     println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
     for nodes in sizes {
-        for shape in Shape::ALL {
+        for shape in &shapes {
             let begin = Instant::now();
-            row(&measure(shape, nodes, 1)?, begin.elapsed().as_secs_f64());
+            row(&measure(*shape, nodes, 1)?, begin.elapsed().as_secs_f64());
         }
     }
     Ok(())

@@ -42,7 +42,21 @@ const LOOK: Duration = Duration::from_millis(2_800);
 /// # Errors
 /// If routes are wrong in the end; with where.
 pub fn measure(shape: Shape, nodes: usize, seed: u64) -> Result<Measure, String> {
+    measure_in(World::new(nodes, seed), shape, seed)
+}
+
+/// The same for a mesh of receptor nodes, as far as they are described here.
+///
+/// # Errors
+/// If routes are wrong in the end; with where.
+pub fn measure_receptor(shape: Shape, nodes: usize, seed: u64) -> Result<Measure, String> {
     let mut world = World::new(nodes, seed);
+    (0..nodes).for_each(|node| world.make_receptor(node));
+    measure_in(world, shape, seed)
+}
+
+fn measure_in(mut world: World, shape: Shape, seed: u64) -> Result<Measure, String> {
+    let nodes = world.nodes();
     for (number, (a, b)) in shape.links(nodes, seed).into_iter().enumerate() {
         world.connect(a, b, 1.0, Quality::default());
         // In ten goes of 10 ms.

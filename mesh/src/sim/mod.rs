@@ -6,6 +6,7 @@
 mod graph;
 mod measure;
 mod node;
+mod receptor;
 #[cfg(test)]
 mod tests;
 mod truth;
@@ -21,11 +22,11 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 pub use graph::Shape;
-pub use measure::{Figures, Measure, measure};
+pub use measure::{Figures, Measure, measure, measure_receptor};
 pub use wire::Quality;
 
 use crate::router::{Limits, LinkId, LinkSettings, Now, Output, Router};
-use node::Node;
+use node::{Kind, Node};
 use wire::{Session, Wire};
 
 /// A link without a message for so long is ended by its session (mesh-protocol 4.5).
@@ -96,7 +97,7 @@ impl World {
         }
     }
 
-    /// Nodes linked in a certain shape, by wires of cost 1.
+    /// Worknodes linked in a certain shape, by wires of cost 1.
     pub fn in_shape(shape: Shape, nodes: usize, seed: u64) -> Self {
         let mut world = Self::new(nodes, seed);
         for (a, b) in shape.links(nodes, seed) {
@@ -205,7 +206,11 @@ impl World {
 
     /// Does something with the router of a node, as its driver would.
     pub fn with_router(&mut self, node: usize, what: impl FnOnce(&mut Router, Now)) {
-        self.tell(node, |node, now| what(&mut node.router, now));
+        self.tell(node, |node, now| {
+            if let Kind::Worknode(router) = &mut node.kind {
+                what(router, now);
+            }
+        });
     }
 
     /// The name of a node.
@@ -213,9 +218,30 @@ impl World {
         self.nodes.get(node).map_or("", |node| &node.name)
     }
 
-    /// The router of a node.
+    /// The router of a node, if it is a worknode.
     pub fn router(&self, node: usize) -> Option<&Router> {
-        self.nodes.get(node).map(|node| &node.router)
+        match &self.nodes.get(node)?.kind {
+            Kind::Worknode(router) => Some(router),
+            Kind::Receptor(_) => None,
+        }
+    }
+
+    /// The epoch of a node's process.
+    pub fn epoch(&self, node: usize) -> u64 {
+        self.nodes.get(node).map_or(0, Node::epoch)
+    }
+
+    /// Makes a node a receptor node, before it has wires.
+    pub fn make_receptor(&mut self, node: usize) {
+        let (clock, seed) = (self.clock, self.random.random());
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.become_receptor(clock, seed);
+        }
+    }
+
+    /// How many receptor nodes took themselves for duplicates and ended.
+    pub fn ended(&self) -> usize {
+        self.nodes.iter().filter(|node| node.kind.has_ended()).count()
     }
 
     /// The longest message that any node has sent, in bytes.
@@ -256,12 +282,12 @@ impl World {
                 if let Some(heard) = session.heard.get_mut(end) {
                     *heard = clock;
                 }
-                self.tell(node, |node, now| node.router.received(now, link, &message));
+                self.tell(node, |node, now| node.kind.received(now, link, &message));
             }
             What::Ended(link) => {
                 let Some((wire, end)) = self.links.remove(&link) else { return };
                 let Some(node) = self.wires.get(wire).and_then(|wire| wire.ends.get(end)).copied() else { return };
-                self.tell(node, |node, now| node.router.link_closed(now, link));
+                self.tell(node, |node, now| node.kind.link_closed(now, link));
             }
             What::Dial(wire) => self.dial(wire),
             What::LookForSilence(link) => self.look_for_silence(link),
@@ -269,7 +295,7 @@ impl World {
                 let clock = self.clock;
                 let due = self.nodes.get_mut(node).is_some_and(|node| node.timer.take_if(|at| *at <= clock).is_some());
                 if due {
-                    self.tell(node, |node, now| node.router.timers(now));
+                    self.tell(node, |node, now| node.kind.timers(now));
                 }
             }
         }
@@ -295,7 +321,7 @@ impl World {
             self.links.insert(link, (wire, end));
             self.later(IDLE, What::LookForSilence(link));
             self.tell(node, |node, now| {
-                node.router.link_opened(now, link, LinkSettings { cost, ..LinkSettings::default() });
+                node.kind.link_opened(now, link, LinkSettings { cost, ..LinkSettings::default() });
             });
         }
     }
@@ -329,11 +355,11 @@ impl World {
         let clock = self.clock;
         let Some(node) = self.nodes.get_mut(place) else { return };
         what(node, node.now(clock));
-        while let Some(output) = self.nodes.get_mut(place).and_then(|node| node.router.poll_output()) {
+        while let Some(output) = self.nodes.get_mut(place).and_then(|node| node.kind.poll_output()) {
             self.answer(place, output);
         }
         let Some(node) = self.nodes.get_mut(place) else { return };
-        let next = node.router.next_timer().map(|at| at.max(clock));
+        let next = node.kind.next_timer().map(|at| at.max(clock));
         if next.is_some_and(|next| node.timer.is_none_or(|set| next < set)) {
             node.timer = next;
             self.later(next.unwrap_or(clock) - clock, What::Timer(place));

@@ -4,15 +4,23 @@ use std::time::Duration;
 
 use worknode_protocol::id::NodeId;
 
-use crate::router::{Event, Limits, Now, Router, Routes};
+use crate::router::{Event, Limits, LinkId, LinkSettings, Now, Output, Router, Routes};
 
+use super::receptor::Receptor;
 use super::{START, wall};
+
+/// What a node is.
+#[derive(Debug)]
+pub(super) enum Kind {
+    Worknode(Box<Router>),
+    Receptor(Box<Receptor>),
+}
 
 /// A node of a world.
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) name: String,
-    pub(super) router: Router,
+    pub(super) kind: Kind,
     /// When its router is to be told of the time.
     pub(super) timer: Option<Duration>,
     /// By how many seconds its clock is wrong.
@@ -29,14 +37,62 @@ pub(super) struct Node {
     pub(super) closed: u64,
 }
 
+impl Kind {
+    pub(super) fn link_opened(&mut self, now: Now, link: LinkId, settings: LinkSettings) {
+        match self {
+            Self::Worknode(router) => router.link_opened(now, link, settings),
+            Self::Receptor(receptor) => receptor.link_opened(now, link, &settings),
+        }
+    }
+
+    pub(super) fn link_closed(&mut self, now: Now, link: LinkId) {
+        match self {
+            Self::Worknode(router) => router.link_closed(now, link),
+            Self::Receptor(receptor) => receptor.link_closed(now, link),
+        }
+    }
+
+    pub(super) fn received(&mut self, now: Now, link: LinkId, message: &[u8]) {
+        match self {
+            Self::Worknode(router) => router.received(now, link, message),
+            Self::Receptor(receptor) => receptor.received(now, link, message),
+        }
+    }
+
+    pub(super) fn next_timer(&self) -> Option<Duration> {
+        match self {
+            Self::Worknode(router) => router.next_timer(),
+            Self::Receptor(receptor) => receptor.next_timer(),
+        }
+    }
+
+    pub(super) fn timers(&mut self, now: Now) {
+        match self {
+            Self::Worknode(router) => router.timers(now),
+            Self::Receptor(receptor) => receptor.timers(now),
+        }
+    }
+
+    pub(super) fn poll_output(&mut self) -> Option<Output> {
+        match self {
+            Self::Worknode(router) => router.poll_output(),
+            Self::Receptor(receptor) => receptor.poll_output(),
+        }
+    }
+
+    /// Whether it took itself for a duplicate, and ended.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self, Self::Receptor(receptor) if receptor.ended)
+    }
+}
+
 impl Node {
     pub(super) fn new(place: usize, seed: u64, limits: Limits) -> Self {
         let name = format!("n{place}");
-        let router = router(&name, epoch(Duration::ZERO, 0, seed), seed, limits);
         Self {
-            routes: router.routes(),
+            kind: Kind::Worknode(Box::new(router(&name, epoch(Duration::ZERO, 0), seed, limits))),
             name,
-            router,
+            routes: Arc::default(),
             timer: None,
             skew: 0,
             routes_at: Duration::ZERO,
@@ -48,14 +104,30 @@ impl Node {
         }
     }
 
+    /// Makes it a receptor node.
+    pub(super) fn become_receptor(&mut self, clock: Duration, seed: u64) {
+        let receptor = Receptor::new(&self.name, epoch(clock, self.skew), seed);
+        self.kind = Kind::Receptor(Box::new(receptor));
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        match &self.kind {
+            Kind::Worknode(router) => router.epoch(),
+            Kind::Receptor(receptor) => receptor.epoch(),
+        }
+    }
+
     pub(super) fn now(&self, clock: Duration) -> Now {
         Now { clock, wall: wall(clock, self.skew) }
     }
 
     pub(super) fn restart(&mut self, clock: Duration, step: i64, seed: u64, limits: Limits) {
         self.skew = self.skew.saturating_add(step);
-        self.router = router(&self.name, epoch(clock, self.skew, seed), seed, limits);
-        self.routes = self.router.routes();
+        match &mut self.kind {
+            Kind::Worknode(old) => **old = router(&self.name, epoch(clock, self.skew), seed, limits),
+            Kind::Receptor(_) => self.become_receptor(clock, seed),
+        }
+        self.routes = Arc::default();
         self.timer = None;
     }
 
@@ -84,15 +156,19 @@ impl Node {
         expected: &BTreeMap<usize, f64>,
         name_of: impl Fn(usize) -> Option<&'a str>,
     ) -> Option<String> {
+        let ways: BTreeMap<&str, f64> = match &self.kind {
+            Kind::Worknode(_) => self.routes.reachable().map(|(name, way)| (&**name, way.cost)).collect(),
+            Kind::Receptor(receptor) => receptor.ways.iter().map(|(name, cost)| (name.as_str(), *cost)).collect(),
+        };
         let wrong = expected.iter().find_map(|(place, cost)| {
             let name = name_of(*place)?;
-            let way = self.routes.way(name).map(|way| way.cost);
+            let way = ways.get(name);
             let right = way.is_some_and(|way| (way - cost).abs() < 1e-9);
             (!right).then(|| format!("{} reaches {name} at {way:?} instead of {cost}", self.name))
         });
-        let count = self.routes.reachable().count();
         wrong.or_else(|| {
-            (count != expected.len()).then(|| format!("{} reaches {count} nodes, not {}", self.name, expected.len()))
+            let (count, right) = (ways.len(), expected.len());
+            (count != right).then(|| format!("{} reaches {count} nodes, not {right}", self.name))
         })
     }
 }
@@ -103,8 +179,9 @@ fn router(name: &str, epoch: u64, seed: u64, limits: Limits) -> Router {
     Router::new(id, epoch, seed, limits)
 }
 
-/// The epoch of a process started at `clock` (mesh-protocol 4.1).
-fn epoch(clock: Duration, skew: i64, seed: u64) -> u64 {
+/// The epoch of a process started at `clock` (mesh-protocol 4.1), with the fraction of the second in place of random
+/// bits: a process started later has a later one, if the clock was not set back.
+fn epoch(clock: Duration, skew: i64) -> u64 {
     let seconds = START.saturating_add(skew).cast_unsigned().saturating_add(clock.as_secs());
-    (seconds << 24) + (seed & 0xff_ffff)
+    (seconds << 24) + u64::from(clock.subsec_micros())
 }

@@ -31,7 +31,7 @@ fn meshes_of_each_shape_converge_with_messages_in_proportion_to_links() {
 #[test]
 fn after_all_faults_the_routes_are_the_best_ones() {
     for seed in seeds() {
-        let mut world = tormented(seed);
+        let mut world = tormented(seed, 0.0);
         world.set_quality(0.0, false);
         for wire in 0..world.wires() {
             world.restore(wire);
@@ -46,7 +46,7 @@ fn after_all_faults_the_routes_are_the_best_ones() {
 #[test]
 fn after_a_partition_only_what_can_be_reached_has_a_way() {
     for seed in seeds() {
-        let mut world = tormented(seed);
+        let mut world = tormented(seed, 0.0);
         world.set_quality(0.0, false);
         for wire in 0..world.wires() {
             if wire % 3 == 0 { world.cut(wire) } else { world.restore(wire) }
@@ -57,11 +57,34 @@ fn after_a_partition_only_what_can_be_reached_has_a_way() {
     }
 }
 
-/// A mesh in which much has gone wrong for some minutes.
-fn tormented(seed: u64) -> World {
+/// The same for a mesh of both kinds of nodes. Clocks do not step here: a receptor node would stay unheard.
+#[test]
+fn worknodes_and_receptor_nodes_find_the_best_routes_together() {
+    for seed in seeds() {
+        for receptors in [0.2, 0.5, 0.8] {
+            let mut world = tormented(seed, receptors);
+            world.set_quality(0.0, false);
+            for wire in 0..world.wires() {
+                world.restore(wire);
+            }
+            world.run(60 * SECOND);
+            let fault = world.fault();
+            assert_eq!(fault, None, "WORKNODE_SEED={seed} {receptors}");
+            assert_eq!(world.ended(), 0, "WORKNODE_SEED={seed} {receptors}");
+        }
+    }
+}
+
+/// A mesh in which much has gone wrong for some minutes, in which a part of the nodes are receptor's.
+fn tormented(seed: u64, receptors: f64) -> World {
     let mut random = StdRng::seed_from_u64(seed);
     let nodes = random.random_range(2..25);
     let mut world = World::new(nodes, seed);
+    for node in 0..nodes {
+        if random.random_bool(receptors) {
+            world.make_receptor(node);
+        }
+    }
     for (a, b) in Shape::Random.links(nodes, seed) {
         let cost = f64::from(random.random_range(1..40_u8)) / 10.0;
         world.connect(a, b, cost, Quality::default());
@@ -77,7 +100,7 @@ fn tormented(seed: u64) -> World {
             3..5 => world.silence(wire),
             5..8 => world.restore(wire),
             _ => {
-                let step = if random.random() { 0 } else { random.random_range(-100_000..100_000) };
+                let step = if receptors > 0.0 || random.random() { 0 } else { random.random_range(-100_000..100_000) };
                 world.restart(random.random_range(0..nodes), step);
             }
         }
@@ -111,7 +134,7 @@ fn no_word_about_duplicates_ends_or_mutes_a_node() {
     for (step, suspect) in [(-5_i64, true), (5, true), (1_000_000, false), (-5, false)] {
         let mut world = settled(Shape::Grid, 16);
         let (attacker, victim) = (0, 9);
-        let epoch = world.router(victim).unwrap().epoch();
+        let epoch = world.epoch(victim);
         for round in 0..10 {
             let mut attack = forged("n9", epoch.saturating_add_signed(step + round), 1, "n0");
             attack.update_id = format!("attack{round}");
@@ -173,9 +196,9 @@ fn a_node_started_again_with_its_clock_set_back_is_heard_at_once() {
         };
         world.with_router(4, |router, now| router.advertise(now, service("before")));
         world.run(SECOND);
-        let before = world.router(4).unwrap().epoch();
+        let before = world.epoch(4);
         world.restart(4, -86_400);
-        assert!(world.router(4).unwrap().epoch() < before);
+        assert!(world.epoch(4) < before);
         world.run(REDIAL + SECOND);
         assert_eq!(world.fault(), None, "{shape:?}");
         world.with_router(4, |router, now| router.advertise(now, service("after")));
