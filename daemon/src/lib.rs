@@ -10,6 +10,7 @@ pub mod network;
 pub mod node;
 pub mod readiness;
 pub mod runner;
+pub mod service;
 pub mod service_manager;
 pub mod shutdown;
 pub mod work;

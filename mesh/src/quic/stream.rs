@@ -77,6 +77,14 @@ impl Stream {
         self.connection.stats().path.current_mtu
     }
 
+    /// Done when the connection below is over, for whatever reason. What arrived before can still be read.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let connection = self.connection.clone();
+        async move {
+            connection.closed().await;
+        }
+    }
+
     /// Ends the stream at once, in both directions, so that the other side sees that it is incomplete.
     pub fn abort(mut self, words: &str) {
         self.connection.close(close::REFUSED, words.as_bytes());
