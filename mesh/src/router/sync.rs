@@ -9,8 +9,11 @@ use super::ads::Key;
 use super::table::NodeIndex;
 use super::{LinkId, Now, Router};
 
-/// How many messages go out on a link in one go.
+/// How many messages go out on a link in one go, at most.
 const BATCH: usize = 128;
+
+/// How many messages go out in one go on all links together, so that a hub to which all come back at once stays small.
+const BATCH_OF_ALL: usize = 2_048;
 
 /// Time between two such goes.
 const PERIOD: Duration = Duration::from_millis(10);
@@ -52,16 +55,17 @@ impl Router {
     /// Sends the next batch on each link that is not done.
     pub(super) fn sync_more(&mut self, now: Now) {
         self.sync_due = now.clock + PERIOD;
+        let batch = BATCH_OF_ALL.checked_div(self.syncing.len()).unwrap_or(BATCH).clamp(1, BATCH);
         for link in self.syncing.clone() {
-            if !self.sync_link(now, link) {
+            if !self.sync_link(now, link, batch) {
                 self.syncing.remove(&link);
             }
         }
     }
 
-    /// Sends the next batch on `link`. `false`: nothing is left.
-    fn sync_link(&mut self, now: Now, link: LinkId) -> bool {
-        for _ in 0..BATCH {
+    /// Sends the next `batch` on `link`. `false`: nothing is left.
+    fn sync_link(&mut self, now: Now, link: LinkId, batch: usize) -> bool {
+        for _ in 0..batch {
             match self.next_for(now, link) {
                 Some(Some(message)) => self.send(link, message),
                 Some(None) => {}

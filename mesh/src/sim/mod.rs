@@ -3,6 +3,7 @@
 //! A [`World`] has nodes and wires between them. A wire stands for a backend: it carries messages with a delay, loses
 //! some if it is told to, and is dialled again when its link has ended. All that happens is drawn from one seed.
 
+mod agenda;
 mod graph;
 mod measure;
 mod node;
@@ -12,8 +13,7 @@ mod tests;
 mod truth;
 mod wire;
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,6 +26,7 @@ pub use measure::{Figures, Measure, measure, measure_receptor};
 pub use wire::Quality;
 
 use crate::router::{Limits, LinkId, LinkSettings, Now, Output, Router};
+use agenda::{Agenda, What};
 use node::{Kind, Node};
 use wire::{Session, Wire};
 
@@ -48,30 +49,7 @@ pub struct World {
     wires: Vec<Wire>,
     links: HashMap<LinkId, (usize, usize)>,
     last_link: u64,
-    agenda: BinaryHeap<Reverse<Appointment>>,
-    made: u64,
-}
-
-#[derive(Debug)]
-struct Appointment {
-    at: Duration,
-    /// Of two at one time the one made first goes first.
-    number: u64,
-    what: What,
-}
-
-#[derive(Debug)]
-enum What {
-    /// A message arrives at the end of a wire that has this link.
-    Arrive(LinkId, Bytes),
-    /// The end of a wire that has this link sees that the other has ended it.
-    Ended(LinkId),
-    /// A wire is dialled.
-    Dial(usize),
-    /// The session of a wire looks for silence.
-    LookForSilence(LinkId),
-    /// The router of a node has something to do.
-    Timer(usize),
+    agenda: Agenda,
 }
 
 impl World {
@@ -92,8 +70,7 @@ impl World {
             wires: Vec::new(),
             links: HashMap::new(),
             last_link: 0,
-            agenda: BinaryHeap::new(),
-            made: 0,
+            agenda: Agenda::default(),
         }
     }
 
@@ -266,10 +243,9 @@ impl World {
     /// Lets time pass.
     pub fn run(&mut self, time: Duration) {
         let end = self.clock + time;
-        while self.agenda.peek().is_some_and(|Reverse(next)| next.at <= end) {
-            let Some(Reverse(next)) = self.agenda.pop() else { break };
-            self.clock = next.at;
-            self.happen(next.what);
+        while let Some((at, what)) = self.agenda.next(end) {
+            self.clock = at;
+            self.happen(what);
         }
         self.clock = end;
     }
@@ -410,8 +386,7 @@ impl World {
     }
 
     fn later(&mut self, time: Duration, what: What) {
-        self.made += 1;
-        self.agenda.push(Reverse(Appointment { at: self.clock + time, number: self.made, what }));
+        self.agenda.add(self.clock + time, what);
     }
 
     /// The first node whose routes are not the best ones over the wires that work, and in what.
@@ -430,24 +405,4 @@ impl World {
 fn wall(clock: Duration, skew: i64) -> Timestamp {
     let start = Timestamp::from_second(START.saturating_add(skew)).unwrap_or(Timestamp::UNIX_EPOCH);
     start.checked_add(SignedDuration::try_from(clock).unwrap_or_default()).unwrap_or(Timestamp::MAX)
-}
-
-impl PartialEq for Appointment {
-    fn eq(&self, other: &Self) -> bool {
-        self.number == other.number
-    }
-}
-
-impl Eq for Appointment {}
-
-impl PartialOrd for Appointment {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Appointment {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
 }

@@ -61,17 +61,16 @@ fn after_a_partition_only_what_can_be_reached_has_a_way() {
 #[test]
 fn worknodes_and_receptor_nodes_find_the_best_routes_together() {
     for seed in seeds() {
-        for receptors in [0.2, 0.5, 0.8] {
-            let mut world = tormented(seed, receptors);
-            world.set_quality(0.0, false);
-            for wire in 0..world.wires() {
-                world.restore(wire);
-            }
-            world.run(60 * SECOND);
-            let fault = world.fault();
-            assert_eq!(fault, None, "WORKNODE_SEED={seed} {receptors}");
-            assert_eq!(world.ended(), 0, "WORKNODE_SEED={seed} {receptors}");
+        let receptors = [0.2, 0.5, 0.8][usize::try_from(seed % 3).unwrap()];
+        let mut world = tormented(seed, receptors);
+        world.set_quality(0.0, false);
+        for wire in 0..world.wires() {
+            world.restore(wire);
         }
+        world.run(60 * SECOND);
+        let fault = world.fault();
+        assert_eq!(fault, None, "WORKNODE_SEED={seed}");
+        assert_eq!(world.ended(), 0, "WORKNODE_SEED={seed}");
     }
 }
 

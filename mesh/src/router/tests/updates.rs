@@ -184,6 +184,29 @@ fn a_new_link_is_told_all_that_is_known() {
 }
 
 #[test]
+fn many_new_links_are_told_by_and_by() {
+    let mut bench = between_two();
+    for node in 0..200 {
+        bench.update(1, &via("b", update(&format!("n{node}"), 1, &[("b", 1.0)])));
+    }
+    for link in 10..110 {
+        bench.connect(link, &format!("p{link}"));
+    }
+    let (mut most, mut all) = (0, 0);
+    for _ in 0..200 {
+        bench.forget_sent();
+        bench.router.timers(bench.now());
+        bench.drain();
+        most = most.max(passed_on(&bench, 10).len());
+        all += passed_on(&bench, 109).iter().filter(|update| update.node_id.starts_with('n')).count();
+        assert!(bench.sent.len() < 2_500, "{}", bench.sent.len());
+        bench.clock += Duration::from_millis(10);
+    }
+    assert_eq!(most, 20, "a hundred links share 2,048 messages each 10 ms");
+    assert_eq!(all, 200);
+}
+
+#[test]
 fn a_link_on_which_something_was_lost_is_told_all_again() {
     let mut bench = between_two();
     bench.update(1, &via("b", update("d", 7, &[("b", 1.0)])));
