@@ -344,6 +344,27 @@ impl Table {
         index
     }
 
+    /// Whether receptor nodes are linked in a circle of their own, in which a withdrawal would go round for ever.
+    pub(super) fn has_foreign_circle(&self) -> bool {
+        let foreign =
+            |entry: &Entry| entry.stamp.is_some() && entry.max_message == 0 && entry.unreachable_since.is_none();
+        let is_foreign = |index| self.entry(index).is_some_and(foreign);
+        let nodes = self.iter().filter(|(index, _)| is_foreign(*index));
+        let links = nodes.flat_map(|(index, node)| {
+            let costs = node.entry.iter().flat_map(|entry| &entry.costs);
+            costs.map(move |(neighbour, _)| (index, *neighbour))
+        });
+        // Parts that hang together; a link within one part closes a circle.
+        let mut parts: Vec<usize> = (0..self.positions()).collect();
+        links.filter(|(from, to)| from < to && is_foreign(*to) && self.is_mutual(*from, *to)).any(|(from, to)| {
+            let (from, to) = (part_of(&mut parts, from.position()), part_of(&mut parts, to.position()));
+            if let Some(part) = parts.get_mut(from) {
+                *part = to;
+            }
+            from == to
+        })
+    }
+
     /// Notes which nodes can be reached now.
     pub(super) fn reached(&mut self, now: Duration, is_reached: impl Fn(NodeIndex) -> bool) {
         for (index, node) in (0..).map(NodeIndex).zip(&mut self.nodes) {
@@ -359,6 +380,18 @@ impl Table {
             _ => true,
         }
     }
+}
+
+/// The first of the part to which the node at `position` belongs; the way to it is shortened.
+fn part_of(parts: &mut [usize], mut position: usize) -> usize {
+    while let Some(above) = parts.get(position).copied().filter(|above| *above != position) {
+        let further = parts.get(above).copied().unwrap_or(above);
+        if let Some(part) = parts.get_mut(position) {
+            *part = further;
+        }
+        position = above;
+    }
+    position
 }
 
 /// What `entry` says the link to `neighbour` costs.

@@ -125,6 +125,39 @@ fn a_cancel_is_passed_on_once() {
     assert_eq!(bench.router.status(bench.now()).advertisements.len(), 1);
 }
 
+/// In a ring of three Go nodes one ordinary withdrawal was seen to go round 3,000 times a second, and not to end.
+#[test]
+fn a_withdrawal_is_kept_from_receptor_nodes_that_form_a_circle() {
+    for (ring, all, expected) in
+        [(["x", "y", "z", "x"], true, 0), (["x", "y", "z", "x"], false, 1), (["x", "y", "z", "b"], true, 1)]
+    {
+        let mut bench = between_two();
+        let mut links: Vec<_> = ring.windows(2).map(|pair| (pair[0], pair[1])).collect();
+        links.extend([("b", "x"), ("a", "b"), ("a", "c")]);
+        if ring[3] == "b" {
+            links.retain(|link| *link != ("b", "x"));
+        }
+        for node in ["x", "y", "z", "b"] {
+            let mine = links.iter().filter(|(from, to)| *from == node || *to == node);
+            let costs: Vec<_> = mine.map(|(from, to)| (if *from == node { *to } else { *from }, 1.0)).collect();
+            let mut told = via("b", update(node, 5, &costs));
+            if node == "y" && !all {
+                told = own_kind(None, told);
+            }
+            bench.update(1, &told);
+        }
+        bench.pass(SECOND);
+        bench.router.advertise(bench.now(), control());
+        bench.drain();
+        bench.forget_sent();
+        bench.router.withdraw(bench.now(), "control");
+        bench.drain();
+        assert_eq!(bench.ads(2).len(), expected, "{ring:?} {all}");
+        receive(&mut bench, 1, &cancel("x", "s", 9));
+        assert_eq!(bench.ads(2).len(), 2 * expected, "{ring:?} {all}");
+    }
+}
+
 #[test]
 fn advertisements_expire_when_not_repeated_and_with_their_node() {
     let mut bench = between_two();
