@@ -2,6 +2,10 @@
 //!
 //! `cargo run --release -p worknode-mesh --example throughput -- [HOPS] [MEGABYTES] [STREAMS]`
 //!
+//! `... -- child NAME 0` is a node that listens on a port that it prints, with a service `sink` that counts and answers
+//! with the count; it ends with its standard input. `... -- to NODE PORT MEGABYTES` sends to the service `sink` of a node
+//! that listens on a port. With these two a receptor node can stand at either end.
+//!
 //! Megabytes (10^6 bytes) are those of all streams together. CPU seconds are those of each process, for all of it.
 
 #![allow(clippy::print_stdout, clippy::cast_precision_loss, reason = "figures are for a reader")]
@@ -34,6 +38,11 @@ async fn main() -> Result<(), Fault> {
         && child == "child"
     {
         return serve(name, next).await;
+    }
+    if let [to, node, port, megabytes] = &arguments[..]
+        && to == "to"
+    {
+        return send_to(node, port, megabytes.parse::<usize>()? * 1_000_000).await;
     }
     let number = |place: usize, default: usize| arguments.get(place).map_or(Ok(default), |text| text.parse());
     measure(number(0, 1)?, number(1, 1000)? * 1_000_000, number(2, 1)?).await
@@ -181,6 +190,34 @@ async fn measure(hops: usize, bytes: usize, streams: usize) -> Result<(), Fault>
         drop(child.stdin.take());
         child.wait()?;
     }
+    Ok(())
+}
+
+/// Sends, and waits for no more than that the other end has taken it: a proxy of receptor brings no answer.
+async fn send_to(node: &str, port: &str, bytes: usize) -> Result<(), Fault> {
+    let mesh = mesh("n0")?;
+    mesh.set_backends(vec![peer(port)]).await?;
+    while mesh.ping(node, MeshHandle::MOST_HOPS).await.problem.is_some() {
+        sleep(Duration::from_millis(50)).await;
+    }
+    let mut stream = mesh.dial(node, "sink", None).await?;
+    let started = Instant::now();
+    let block = vec![7; BLOCK];
+    let mut left = bytes;
+    while left > 0 {
+        let count = left.min(BLOCK);
+        stream.write_all(block.get(..count).unwrap_or(&block)).await?;
+        left -= count;
+    }
+    stream.shutdown().await?;
+    let _ = stream.read(&mut [0]).await;
+    let took = started.elapsed();
+    println!(
+        "{:.1} MB/s to {node}, packets of {} bytes",
+        bytes as f64 / 1e6 / took.as_secs_f64(),
+        stream.packet_size()
+    );
+    println!("  n0: {}", usage(std::process::id())?);
     Ok(())
 }
 
