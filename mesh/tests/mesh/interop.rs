@@ -70,3 +70,64 @@ async fn go_dials() {
         soon("the end", ours.shutdown()).await;
     }
 }
+
+/// Two nodes of ours with a Go node between them, and two Go nodes with one of ours between them.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_go_through_nodes_of_the_other_kind() {
+    let port = free_port();
+    let listener = format!("{{tcp-listener: {{port: {port}, bindaddr: 127.0.0.1}}}}");
+    let Some(go) = Go::start("go", &[listener]).await else { return };
+    let (ours, other) = (node("ours"), node("other"));
+    for node in [&ours, &other] {
+        connect(node, Transport::Tcp, ([127, 0, 0, 1], port).into()).await;
+    }
+    reaches(&ours, "other").await;
+    reaches(&other, "ours").await;
+    echo(other.listen("echo", None, None).await.unwrap());
+    let bytes: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
+    let mut stream = soon("a dial", ours.dial("other", "echo", None)).await.unwrap();
+    assert!(exchange(&mut stream, &bytes).await == bytes);
+    assert!(stream.packet_size() > 1452, "Go forwards what it would not take itself: {}", stream.packet_size());
+    let hops = [("ours", 0), ("go", 1), ("other", 2)];
+    for (from, hops) in hops {
+        assert_eq!(soon("an echo", ours.ping("other", hops)).await.from, from);
+    }
+    drop(go);
+
+    let hub = node("hub");
+    let at = listen(&hub, Transport::Tcp).await;
+    let actions = [format!("{{tcp-peer: {{address: '{at}'}}}}")];
+    let Some(one) = Go::start("one", &actions).await else { return };
+    let Some(two) = Go::start("two", &actions).await else { return };
+    one.reaches("two").await;
+    two.reaches("one").await;
+    let answer = one.exchange("two", "control", b"ping one\n").await;
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("Receptor Control, node two\n"), "{answer}");
+    assert!(answer.contains("\"Success\":true"), "{answer}");
+    let hops = one.ask("traceroute two").await;
+    for (line, node) in [("0", "one"), ("1", "hub"), ("2", "two")] {
+        let place = hops.find(&format!("\"{line}\":")).unwrap();
+        assert!(hops[place..].split('}').next().unwrap().contains(&format!("\"From\":\"{node}\"")), "{hops}");
+    }
+}
+
+/// Go's `connect` never closes its connection and keeps it alive (mesh-protocol 12.3): we do.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_go_forgets_are_closed() {
+    let ours = node("ours");
+    let at = listen(&ours, Transport::Tcp).await;
+    let Some(go) = Go::start("go", &[format!("{{tcp-peer: {{address: '{at}'}}}}")]).await else { return };
+    go.reaches("ours").await;
+    echo(ours.listen("echo", None, None).await.unwrap());
+    for _ in 0..3 {
+        assert_eq!(go.exchange("ours", "echo", b"hello").await, b"hello");
+    }
+    assert_eq!(ours.open_streams(), 3);
+    let closed = async {
+        while ours.open_streams() > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(45), closed).await.expect("they linger for 30 s");
+}
