@@ -33,6 +33,7 @@ use crate::{
     work::{
         file_events::FileEvents,
         orphans,
+        signature::Signatures,
         units::{Units, WorkKinds},
     },
 };
@@ -113,6 +114,7 @@ impl Node {
         }
         let context = Context {
             network: Box::new(OwnNode::new(config.node.id.to_string(), services.clone())),
+            signatures: Signatures::new(config.node.id.clone(), config.work_verification.map(|key| key.public_key)),
             node: config.node.id,
             services,
             units,

@@ -103,5 +103,7 @@ fn the_examples_say_what_their_remarks_say() {
     let tls = example("tls-tcp.yml");
     assert_eq!(tls.control_services[0].tcp_tls.as_deref(), Some("clients"));
     assert!(tls.tls_server("clients").unwrap().require_client_cert);
+    assert_eq!(tls.work_types.iter().map(WorkType::verify_signature).collect::<Vec<_>>(), [false, true]);
+    assert!(tls.work_verification.is_some());
     assert_eq!(example("local.yml").work_types.len(), 2);
 }

@@ -31,13 +31,7 @@ fn on(program: Program, name: &str) -> Result<()> {
     if name != "signature" {
         return play(&script(name)?, &harness(program)?.start()?);
     }
-    match signing_harness(program)?.start() {
-        Err(error) if error.to_string().contains("action work-verification is not available") => {
-            skipped("signatures are not available in this version");
-            Ok(())
-        }
-        node => play(&script(name)?, &node?),
-    }
+    play(&script(name)?, &signing_harness(program)?.start()?)
 }
 
 macro_rules! transcripts {

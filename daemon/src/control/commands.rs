@@ -4,9 +4,8 @@ use std::{sync::Arc, time::Instant};
 
 use worknode_protocol::{
     control::{
-        CancelAnswer, ConnectError, PingAnswer, PingProblem, ReleaseAnswer, ReloadAnswer, Request, Results,
-        SignatureError, Submit, SubmitError, Token, TracerouteAnswer, UnitCommand, UnitError, UnitListAnswer,
-        WorkRequest, error_line,
+        CancelAnswer, ConnectError, PingAnswer, PingProblem, ReleaseAnswer, ReloadAnswer, Request, Results, Submit,
+        SubmitError, Token, TracerouteAnswer, UnitCommand, UnitError, UnitListAnswer, WorkRequest, error_line,
     },
     duration::{GoDuration, parse_go},
     json,
@@ -103,7 +102,7 @@ async fn work(request: WorkRequest, carrier: Carrier, context: &Arc<Context>) ->
         }
         WorkRequest::Describe(order) => Next::Answer(describe(&order, carrier, context).await.unwrap_or_else(refused)),
         WorkRequest::Prune(wanted) => Next::Answer(prune::run(&wanted, carrier, context).await.unwrap_or_else(refused)),
-        WorkRequest::Results(wanted) => match results(wanted, carrier, context) {
+        WorkRequest::Results(wanted) => match results(wanted, carrier, context).await {
             Ok(takeover) => Next::TakeOver(takeover),
             Err(fault) => Next::Answer(refused(fault)),
         },
@@ -122,53 +121,40 @@ fn on_unit(id: &str, context: &Context, answer: impl FnOnce(UnitHandle) -> Strin
     find(id, context).map_or_else(refused, answer)
 }
 
-/// Checks the signature of a command on a unit, by the unit's type (control-protocol 4.7).
-fn find_signed(
+/// The unit that a command is about, once its signature is checked by the unit's type (control-protocol 4.7).
+async fn find_signed(
     id: &str,
     signature: Option<&Token>,
     carrier: Carrier,
     context: &Context,
 ) -> Result<UnitHandle, UnitError> {
     let unit = find(id, context)?;
-    check_signature(unit.kind().is_some_and(|kind| kind.verifies_signature()), signature, carrier)?;
+    let demanded = unit.kind().is_some_and(|kind| kind.verifies_signature());
+    context.signatures.check(demanded, signature, carrier).await?;
     Ok(unit)
-}
-
-/// Without `work-verification`, which comes with remote work, there is no key to check a signature with.
-pub(super) fn check_signature(
-    demanded: bool,
-    signature: Option<&Token>,
-    carrier: Carrier,
-) -> Result<(), SignatureError> {
-    match (demanded, carrier, signature) {
-        (false, _, Some(_)) => Err(SignatureError::NotExpected),
-        (false, _, None) | (true, Carrier::Unix, _) => Ok(()),
-        (true, _, None) => Err(SignatureError::Empty),
-        (true, _, Some(_)) => Err(SignatureError::NoVerifyingKey),
-    }
 }
 
 /// Checked as `results` is (work-types 7).
 async fn describe(order: &UnitCommand, carrier: Carrier, context: &Context) -> Result<String, UnitError> {
-    let unit = find_signed(&order.unit, order.signature.as_ref(), carrier, context)?;
+    let unit = find_signed(&order.unit, order.signature.as_ref(), carrier, context).await?;
     let described = tokio::task::spawn_blocking(move || describe::describe(&unit)).await;
     described.map(|answer| answer.to_line()).map_err(|fault| UnitError::Other(fault.to_string()))
 }
 
 async fn cancel(order: &UnitCommand, carrier: Carrier, context: &Context) -> Result<String, UnitError> {
-    let unit = find_signed(&order.unit, order.signature.as_ref(), carrier, context)?;
+    let unit = find_signed(&order.unit, order.signature.as_ref(), carrier, context).await?;
     unit.cancel().await;
     Ok(CancelAnswer::Cancelled.to_line(unit.id()))
 }
 
 async fn release(order: &UnitCommand, force: bool, carrier: Carrier, context: &Context) -> Result<String, UnitError> {
-    let unit = find_signed(&order.unit, order.signature.as_ref(), carrier, context)?;
+    let unit = find_signed(&order.unit, order.signature.as_ref(), carrier, context).await?;
     unit.release(force).await.map_err(|fault| UnitError::Other(fault.to_string()))?;
     Ok(ReleaseAnswer::Released.to_line(unit.id()))
 }
 
-fn results(wanted: Results, carrier: Carrier, context: &Context) -> Result<Takeover, UnitError> {
-    let unit = find_signed(&wanted.unit, wanted.signature.as_ref(), carrier, context)?;
+async fn results(wanted: Results, carrier: Carrier, context: &Context) -> Result<Takeover, UnitError> {
+    let unit = find_signed(&wanted.unit, wanted.signature.as_ref(), carrier, context).await?;
     Ok(Takeover::Results { unit, start: wanted.start })
 }
 
@@ -176,7 +162,7 @@ fn results(wanted: Results, carrier: Carrier, context: &Context) -> Result<Takeo
 async fn submit_work(submit: Submit, carrier: Carrier, context: &Arc<Context>) -> Result<Next, SubmitError> {
     let kind = context.units.kind(&submit.work_type).cloned();
     let demanded = kind.as_ref().is_some_and(|kind| kind.verifies_signature());
-    check_signature(demanded, submit.signature.as_ref(), carrier)?;
+    context.signatures.check(demanded, submit.signature.as_ref(), carrier).await?;
     let kind = target(&submit, kind, context)?;
     let plan = kind.plan(&submit.params)?;
     let unit =
@@ -206,28 +192,4 @@ fn target(
         return Err(SubmitError::TtlOfLocalWork);
     }
     kind.ok_or_else(|| SubmitError::UnknownWorkType(submit.work_type.clone()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// control-protocol 4.7
-    #[test]
-    fn signatures_are_demanded_of_everybody_but_the_unix_socket() {
-        let token = Token::new("x.y.z");
-        let check = |demanded, token: Option<&Token>, carrier| {
-            check_signature(demanded, token, carrier).err().map(|fault| fault.to_string())
-        };
-        for carrier in [Carrier::Unix, Carrier::Tcp, Carrier::Mesh] {
-            assert_eq!(check(false, None, carrier), None);
-            assert_eq!(check(false, token.as_ref(), carrier).as_deref(), Some("work type did not expect a signature"));
-        }
-        assert_eq!(check(true, None, Carrier::Unix), None);
-        assert_eq!(check(true, None, Carrier::Tcp).as_deref(), Some("could not verify signature: signature is empty"));
-        assert_eq!(
-            check(true, token.as_ref(), Carrier::Mesh).as_deref(),
-            Some("could not verify signature: verifying key not specified")
-        );
-    }
 }

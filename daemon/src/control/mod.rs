@@ -20,7 +20,7 @@ use worknode_protocol::{config::model::ControlLimits, id::NodeId};
 
 use crate::{
     network::{Network, Services},
-    work::{file_events::FileEvents, units::Units},
+    work::{file_events::FileEvents, signature::Signatures, units::Units},
 };
 
 /// What every session may use.
@@ -35,6 +35,8 @@ pub struct Context {
     pub units: Arc<Units>,
     /// Notification of file growth.
     pub events: FileEvents,
+    /// Whether requests are signed where they must be.
+    pub signatures: Signatures,
     /// The configured names for outgoing TLS.
     pub tls_clients: BTreeSet<String>,
     /// Processors and memory of this machine, for `status`.

@@ -4,13 +4,13 @@ use std::time::{Duration, SystemTime};
 
 use worknode_protocol::control::{Prune, PruneAnswer, UnitError};
 
-use super::{Context, commands::check_signature, stream::Carrier};
+use super::{Context, stream::Carrier};
 use crate::work::{orphans, unit::UnitHandle};
 
 /// Carries it out, or refuses it: for all units it needs what the release of the most guarded one needs.
 pub(super) async fn run(wanted: &Prune, carrier: Carrier, context: &Context) -> Result<String, UnitError> {
     let demanded = context.units.kinds().iter().any(|kind| kind.verifies_signature());
-    check_signature(demanded, wanted.signature.as_ref(), carrier)?;
+    context.signatures.check(demanded, wanted.signature.as_ref(), carrier).await?;
     let answer = if wanted.cluster { objects(wanted, context).await } else { units(wanted, context).await };
     Ok(answer.to_line())
 }

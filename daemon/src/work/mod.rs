@@ -8,6 +8,7 @@ pub mod file_events;
 mod leftovers;
 pub mod orphans;
 pub mod results;
+pub mod signature;
 pub mod store;
 pub mod unit;
 pub mod units;

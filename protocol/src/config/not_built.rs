@@ -45,7 +45,7 @@ pub const NOT_BUILT: &[Gap] = &[
     Action("unix-socket-server"), Action("unix-socket-client"),
     Action("ip-router"),
     // Signatures.
-    Action("work-signing"), Action("work-verification"),
+    Action("work-signing"),
     // Other engines.
     Action("work-nomad"),
     // A process of receptor's own.
