@@ -2,11 +2,11 @@
 //!
 //! `docs/architecture.md` follows one job through the rooms.
 
+pub mod backends;
 pub mod certs;
 pub mod control;
 pub mod host;
 pub mod logging;
-pub mod network;
 pub mod node;
 pub mod readiness;
 pub mod runner;

@@ -3,7 +3,7 @@
 //! Nothing is bound until everything that can be checked has been checked. Control listeners open last, after the units
 //! of an earlier daemon were taken up, so that the first client already sees them all.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc};
 
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -11,18 +11,22 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
-use worknode_mesh::tls::{self, Named, NamedError};
+use worknode_mesh::{
+    Advertised, ListenError, MeshError, MeshHandle,
+    backend::BackendSettings,
+    tls::{Named, NamedError},
+};
 use worknode_protocol::config::model::{ControlService, NodeConfig, WorkType};
 
 use crate::{
+    backends::{self, BackendsError},
     control::{
         Context,
         listener::{self, Admission, Source},
         reload::Reload,
-        status::Machine,
+        status::{self, Machine},
         unix_socket::{UnixSocket, UnixSocketError},
     },
-    network::{ListenError, OwnNode, Services},
     runner::{
         WorkKind,
         command::{CommandHost, CommandKind, CommandKindError},
@@ -47,6 +51,12 @@ pub enum StartError {
     /// Named TLS settings.
     #[error(transparent)]
     Tls(#[from] NamedError),
+    /// The mesh.
+    #[error(transparent)]
+    Mesh(#[from] MeshError),
+    /// Its backends.
+    #[error(transparent)]
+    Backends(#[from] BackendsError),
     /// The data directory.
     #[error("error opening data directory {path}: {fault}")]
     Data {
@@ -82,6 +92,12 @@ pub struct Node {
     /// Tasks that serve units and end when nothing is left to serve.
     helpers: Vec<JoinHandle<()>>,
     stop_helpers: CancellationToken,
+    doors: Doors,
+}
+
+/// Where control connections come in.
+#[derive(Default)]
+struct Doors {
     sources: Vec<Source>,
     sockets: Vec<UnixSocket>,
 }
@@ -92,7 +108,7 @@ impl Node {
     /// # Errors
     /// The first thing that cannot be; nothing is left behind but directories.
     pub async fn build(config: NodeConfig, reload: Reload, open_files: Option<u64>) -> Result<Self, StartError> {
-        let (config, named_tls) = read_tls(config).await?;
+        let (config, tls, backends) = read_tls(config).await?;
         if !config.has_backend() {
             return Err(StartError::NothingToDo);
         }
@@ -105,21 +121,19 @@ impl Node {
         drop(host);
         let units = Units::open(node_dir.clone(), kinds).await.map_err(at_data)?;
 
-        let services = Arc::new(Services::default());
-        let mut sources = Vec::new();
-        let mut sockets = Vec::new();
+        let mesh = worknode_mesh::start(backends::settings(&config.node))?;
+        let mut doors = Doors::default();
         for service in &config.control_services {
-            let tls = service.tcp_tls.as_ref().and_then(|name| named_tls.server(name));
-            open(service, tls, &services, &mut sources, &mut sockets).await?;
+            doors.open(service, &tls, &mesh, units.kinds()).await?;
         }
+        mesh.set_backends(backends).await.map_err(BackendsError::from)?;
         let context = Context {
-            network: Box::new(OwnNode::new(config.node.id.to_string(), services.clone())),
+            mesh,
             signatures: Signatures::new(config.node.id.clone(), config.work_verification.map(|key| key.public_key)),
             node: config.node.id,
-            services,
             units,
             events,
-            tls_clients: config.tls_clients.iter().map(|client| client.name.clone()).collect(),
+            tls,
             machine: Machine::this(),
             reload,
             admission: Admission::new(config.limits.connections),
@@ -128,12 +142,12 @@ impl Node {
         let orphans = tokio::spawn(orphans::watch(context.units.clone(), stop_helpers.clone()));
         let helpers = vec![keepers, file_events, orphans];
         let service_manager = ServiceManager::find(std::env::var_os(service_manager::VARIABLE))?;
-        Ok(Self { context: Arc::new(context), sources, sockets, service_manager, helpers, stop_helpers })
+        Ok(Self { context: Arc::new(context), doors, service_manager, helpers, stop_helpers })
     }
 
     /// Serves until asked to go. True: everything came to rest in time.
     pub async fn serve(self, mut requests: shutdown::Requests) -> bool {
-        let Self { context, sources, sockets, service_manager, helpers, stop_helpers } = self;
+        let Self { context, doors: Doors { sources, sockets }, service_manager, helpers, stop_helpers } = self;
         let stop = CancellationToken::new();
         let (listeners, sessions) = (TaskTracker::new(), TaskTracker::new());
         for source in sources {
@@ -151,6 +165,7 @@ impl Node {
             sessions.close();
             sessions.wait().await;
             context.units.detach().await;
+            context.mesh.shutdown().await;
             drop(context);
             stop_helpers.cancel();
             for helper in helpers {
@@ -169,13 +184,14 @@ impl Node {
     }
 }
 
-/// Reads the files of all named TLS settings, used or not.
-async fn read_tls(config: NodeConfig) -> Result<(NodeConfig, Named), StartError> {
+/// Reads the files of all named TLS settings, used or not, and gives the backends theirs.
+async fn read_tls(config: NodeConfig) -> Result<(NodeConfig, Arc<Named>, Vec<BackendSettings>), StartError> {
     let reading = tokio::task::spawn_blocking(move || {
         let named = Named::load(&config.tls_servers, &config.tls_clients, &config.node.id)?;
-        Ok::<_, NamedError>((config, named))
+        let backends = backends::of(&config, &named)?;
+        Ok::<_, StartError>((config, Arc::new(named), backends))
     });
-    Ok(reading.await.map_err(std::io::Error::other)??)
+    reading.await.map_err(std::io::Error::other)?
 }
 
 /// The table of work types.
@@ -198,36 +214,42 @@ fn work_kinds(config: &NodeConfig, host: &CommandHost) -> Result<WorkKinds, Star
     kinds.collect()
 }
 
-/// Opens the listeners of one control service (control-protocol 2.1).
-async fn open(
-    service: &ControlService,
-    tls: Option<Arc<tls::Server>>,
-    services: &Services,
-    sources: &mut Vec<Source>,
-    sockets: &mut Vec<UnixSocket>,
-) -> Result<(), StartError> {
-    if service.filename.is_none() && service.tcp_listen.is_none() && service.service.is_empty() {
-        return Err(StartError::NoListeners);
-    }
-    if !service.service.is_empty() {
-        sources.push(Source::Mesh(services.listen(&service.service)?));
-    }
-    if let Some(path) = &service.filename {
-        let (path, mode) = (path.clone(), service.permissions);
-        let opening = tokio::task::spawn_blocking(move || UnixSocket::open(Path::new(&path), mode));
-        let mut socket = opening.await.map_err(std::io::Error::other)??;
-        if let Some(listener) = socket.take_listener() {
-            sources.push(Source::Unix(UnixListener::from_std(listener)?));
+impl Doors {
+    /// Opens the listeners of one control service (control-protocol 2.1).
+    async fn open(
+        &mut self,
+        service: &ControlService,
+        tls: &Named,
+        mesh: &MeshHandle,
+        kinds: &WorkKinds,
+    ) -> Result<(), StartError> {
+        if service.filename.is_none() && service.tcp_listen.is_none() && service.service.is_empty() {
+            return Err(StartError::NoListeners);
         }
-        sockets.push(socket);
-    }
-    if let Some(address) = &service.tcp_listen {
-        if tls.is_none() {
-            warn!("TCP control socket {address} has no TLS: everybody who reaches it can submit work");
+        if !service.service.is_empty() {
+            let tls = service.tls.as_ref().and_then(|name| tls.server(name));
+            let tags = BTreeMap::from([("type".to_owned(), "Control Service".to_owned())]);
+            let advertised = Advertised { tags, work_commands: status::work_commands(kinds) };
+            self.sources.push(Source::Mesh(mesh.listen(&service.service, tls, Some(advertised)).await?));
         }
-        sources.push(Source::Tcp(bind_tcp(address).await?, tls));
+        if let Some(path) = &service.filename {
+            let (path, mode) = (path.clone(), service.permissions);
+            let opening = tokio::task::spawn_blocking(move || UnixSocket::open(Path::new(&path), mode));
+            let mut socket = opening.await.map_err(std::io::Error::other)??;
+            if let Some(listener) = socket.take_listener() {
+                self.sources.push(Source::Unix(UnixListener::from_std(listener)?));
+            }
+            self.sockets.push(socket);
+        }
+        if let Some(address) = &service.tcp_listen {
+            let tls = service.tcp_tls.as_ref().and_then(|name| tls.server(name));
+            if tls.is_none() {
+                warn!("TCP control socket {address} has no TLS: everybody who reaches it can submit work");
+            }
+            self.sources.push(Source::Tcp(bind_tcp(address).await?, tls));
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Binds `host:port`, or a port alone on all interfaces.

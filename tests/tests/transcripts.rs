@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use serde_json::json;
 use worknode_tests::transcript::{Script, play};
-use worknode_tests::{Harness, Program, skipped};
+use worknode_tests::{Harness, Program};
 
 /// A node with the work types that the transcripts name.
 fn harness(program: Program) -> Result<Harness> {

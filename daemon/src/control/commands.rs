@@ -1,7 +1,8 @@
 //! Carries out requests. Everything that can be refused is refused here, before anything exists.
 
-use std::{sync::Arc, time::Instant};
+use std::{sync::Arc, time::Duration};
 
+use worknode_mesh::MeshHandle;
 use worknode_protocol::{
     control::{
         CancelAnswer, ConnectError, PingAnswer, PingProblem, ReleaseAnswer, ReloadAnswer, Request, Results, Submit,
@@ -17,9 +18,6 @@ use crate::{
     work::{describe, unit::UnitHandle, units::CreateError},
 };
 
-/// Hops that a traceroute tries (control-protocol 3.3).
-const MAX_HOPS: u8 = 30;
-
 /// What a request leads to.
 pub enum Next {
     /// These lines; the session goes on.
@@ -33,8 +31,8 @@ pub async fn run(request: Request, carrier: Carrier, context: &Arc<Context>) -> 
     match request {
         Request::Ping { target } => Next::Answer(ping(&target, context).await),
         Request::Traceroute { target } => Next::Answer(traceroute(&target, context).await),
-        Request::Status { fields } => Next::Answer(status::of(context).to_line(fields.as_deref())),
-        Request::Reload => Next::Answer(ReloadAnswer(context.reload.run().await).to_line()),
+        Request::Status { fields } => Next::Answer(status::answer(fields.as_deref(), context).await),
+        Request::Reload => Next::Answer(ReloadAnswer(context.reload.run(&context.mesh, &context.tls).await).to_line()),
         Request::Connect { node, service, tls } => {
             connect(&node, &service, tls, context).await.unwrap_or_else(|fault| Next::Answer(error_line(&fault)))
         }
@@ -43,22 +41,20 @@ pub async fn run(request: Request, carrier: Carrier, context: &Arc<Context>) -> 
 }
 
 async fn ping(target: &str, context: &Context) -> String {
-    let begun = Instant::now();
-    let echo = context.network.probe(target, MAX_HOPS).await;
+    let echo = context.mesh.ping(target, MeshHandle::MOST_HOPS).await;
     match echo.problem {
-        None => PingAnswer::Reply { from: echo.from, time: elapsed(begun) }.to_line(),
+        None => PingAnswer::Reply { from: echo.from, time: nanoseconds(echo.time) }.to_line(),
         Some(problem) => PingAnswer::Failed(problem).to_line(),
     }
 }
 
 async fn traceroute(target: &str, context: &Context) -> String {
     let mut answer = TracerouteAnswer::default();
-    for hops in 0..=MAX_HOPS {
-        let begun = Instant::now();
-        let echo = context.network.probe(target, hops).await;
+    for hops in 0..=MeshHandle::MOST_HOPS {
+        let echo = context.mesh.ping(target, hops).await;
         let passed_on = echo.problem == Some(PingProblem::MessageExpired);
         let problem = echo.problem.filter(|_| !passed_on);
-        answer.push(echo.from, elapsed(begun), problem.as_ref());
+        answer.push(echo.from, nanoseconds(echo.time), problem.as_ref());
         if !passed_on {
             break;
         }
@@ -66,15 +62,18 @@ async fn traceroute(target: &str, context: &Context) -> String {
     answer.to_line()
 }
 
-fn elapsed(begun: Instant) -> GoDuration {
-    GoDuration::from_nanos(i64::try_from(begun.elapsed().as_nanos()).unwrap_or(i64::MAX))
+fn nanoseconds(time: Duration) -> GoDuration {
+    GoDuration::from_nanos(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
 }
 
+/// Opens a stream to a service. The TLS name `default` stands for none, unless settings of that name are configured.
 async fn connect(node: &str, service: &str, tls: Option<String>, context: &Context) -> Result<Next, ConnectError> {
-    if let Some(name) = tls.filter(|name| !context.knows_tls_client(name)) {
-        return Err(ConnectError::UnknownTlsConfig(name));
-    }
-    Ok(Next::TakeOver(Takeover::Connect(context.network.dial(node, service).await?)))
+    let tls = match tls {
+        Some(name) if !context.knows_tls_client(&name) => return Err(ConnectError::UnknownTlsConfig(name)),
+        name => name.and_then(|name| context.tls.client(&name)),
+    };
+    let stream = context.mesh.dial(node, service, tls.as_deref()).await?;
+    Ok(Next::TakeOver(Takeover::Connect(Box::new(stream))))
 }
 
 async fn work(request: WorkRequest, carrier: Carrier, context: &Arc<Context>) -> Next {

@@ -5,18 +5,15 @@ use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream, UnixListener},
-    sync::{Semaphore, mpsc},
+    sync::Semaphore,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
-use worknode_mesh::tls;
+use worknode_mesh::{Listener, tls};
 use worknode_protocol::control::{SessionError, error_line};
 
-use super::{
-    Context, session,
-    stream::{ControlStream, Duplex},
-};
+use super::{Context, session, stream::ControlStream};
 
 /// Longest TLS handshake (control-protocol 2.1).
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -34,7 +31,7 @@ pub enum Source {
     /// TCP, with TLS where it has settings.
     Tcp(TcpListener, Option<Arc<tls::Server>>),
     /// Streams to a service of this node.
-    Mesh(mpsc::Receiver<Box<dyn Duplex>>),
+    Mesh(Listener),
 }
 
 enum Accepted {
@@ -56,7 +53,11 @@ impl Source {
                     Some(tls) => Accepted::Handshake(stream, tls.clone()),
                 }
             })),
-            Self::Mesh(streams) => streams.recv().await.map(|stream| Ok(Accepted::Plain(ControlStream::Mesh(stream)))),
+            Self::Mesh(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                debug!("control connection from node {peer}");
+                Some(Ok(Accepted::Plain(ControlStream::Mesh(Box::new(stream)))))
+            }
         }
     }
 }

@@ -14,31 +14,27 @@ pub mod stream;
 pub mod takeover;
 pub mod unix_socket;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
+use worknode_mesh::{MeshHandle, tls::Named};
 use worknode_protocol::{config::model::ControlLimits, id::NodeId};
 
-use crate::{
-    network::{Network, Services},
-    work::{file_events::FileEvents, signature::Signatures, units::Units},
-};
+use crate::work::{file_events::FileEvents, signature::Signatures, units::Units};
 
 /// What every session may use.
 pub struct Context {
     /// The own node's id.
     pub node: NodeId,
-    /// What can be reached.
-    pub network: Box<dyn Network>,
-    /// What this node offers to others.
-    pub services: Arc<Services>,
+    /// The other nodes.
+    pub mesh: MeshHandle,
     /// The units of this node.
     pub units: Arc<Units>,
     /// Notification of file growth.
     pub events: FileEvents,
     /// Whether requests are signed where they must be.
     pub signatures: Signatures,
-    /// The configured names for outgoing TLS.
-    pub tls_clients: BTreeSet<String>,
+    /// The named TLS settings.
+    pub tls: Arc<Named>,
     /// Processors and memory of this machine, for `status`.
     pub machine: status::Machine,
     /// Reading the configuration again.
@@ -52,6 +48,6 @@ pub struct Context {
 impl Context {
     /// True if a `tls-client` of that name is configured; the empty name stands for none, and `default` always is.
     pub fn knows_tls_client(&self, name: &str) -> bool {
-        name.is_empty() || name == "default" || self.tls_clients.contains(name)
+        name.is_empty() || name == "default" || self.tls.client(name).is_some()
     }
 }

@@ -1,11 +1,12 @@
 //! `reload`: reads the configuration again (control-protocol 1.7).
 //!
-//! Without a mesh there are no backends to change, so a file that differs in what can be reloaded changes nothing yet;
-//! a file that differs in anything else is refused, and so is one that cannot be used. The comparison is always with the
-//! configuration of the start: a refused reload leaves no trace.
+//! Backends are exchanged in the running node: those that stay as they were go on undisturbed. A file that cannot be used, or
+//! that differs in anything else, changes nothing. The comparison is always with the configuration of the start: a
+//! refused reload leaves no trace.
 
 use std::sync::Arc;
 
+use worknode_mesh::{MeshHandle, tls::Named};
 use worknode_protocol::{
     config::{
         self, Startup,
@@ -14,7 +15,7 @@ use worknode_protocol::{
     control::ReloadError,
 };
 
-use crate::host::ThisHost;
+use crate::{backends, host::ThisHost};
 
 /// Reading the configuration again.
 pub struct Reload {
@@ -28,18 +29,22 @@ impl Reload {
         Self { arguments: arguments.into(), started_with: started_with.map(Arc::new) }
     }
 
-    /// Reads, checks and compares.
+    /// Reads, checks and compares, then makes the backends of the file those that run.
     ///
     /// # Errors
     /// The text of the answer; nothing has changed.
-    pub async fn run(&self) -> Result<(), ReloadError> {
+    pub async fn run(&self, mesh: &MeshHandle, tls: &Arc<Named>) -> Result<(), ReloadError> {
         let started_with = self.started_with.clone().ok_or(ReloadError::NoFile)?;
-        let arguments = self.arguments.clone();
+        let (arguments, tls) = (self.arguments.clone(), tls.clone());
         let read = tokio::task::spawn_blocking(move || match config::load(&arguments, &ThisHost) {
-            Ok(Startup::Run(start)) => compare(&started_with, &start.reload.ok_or(ReloadError::NoFile)?),
+            Ok(Startup::Run(start)) => {
+                compare(&started_with, &start.reload.ok_or(ReloadError::NoFile)?)?;
+                backends::of(&start.config, &tls).map_err(|fault| ReloadError::Failed(fault.to_string()))
+            }
             Ok(_) => Err(ReloadError::NoFile),
             Err(fault) => Err(fault.into()),
         });
-        read.await.map_err(|panic| ReloadError::Failed(panic.to_string()))?
+        let wanted = read.await.map_err(|panic| ReloadError::Failed(panic.to_string()))??;
+        mesh.set_backends(wanted).await.map(drop).map_err(|fault| ReloadError::Failed(fault.to_string()))
     }
 }

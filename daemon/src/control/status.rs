@@ -1,43 +1,42 @@
 //! The answer to `status`.
 
-use std::collections::BTreeMap;
-
-use jiff::Timestamp;
-use worknode_protocol::control::{Advertisement, ConnectionCost, NodeStatus, WorkCommand};
+use worknode_protocol::control::{NodeStatus, WorkCommand};
 
 use super::Context;
+use crate::work::units::WorkKinds;
 
-/// A stream service without a TLS configuration of the user's (control-protocol 3.2).
-const STREAM: u8 = 1;
-
-/// What this node knows of itself and others, now.
-pub fn of(context: &Context) -> NodeStatus {
-    let view = context.network.view();
-    NodeStatus {
-        advertisements: own_advertisements(context),
-        connections: view.connections.into_iter().map(|(node_id, cost)| ConnectionCost { node_id, cost }).collect(),
-        node_id: context.node.to_string(),
+/// The answer, with only those of `fields` that exist, or with all for `None`.
+pub async fn answer(fields: Option<&[String]>, context: &Context) -> String {
+    let own = NodeStatus {
         system_cpu_count: context.machine.cpus,
         system_memory_mib: context.machine.memory_mib,
         version: crate::VERSION.to_owned(),
+        node_id: context.node.to_string(),
         ..NodeStatus::default()
-    }
+    };
+    let asked = |field: &str| fields.is_none_or(|fields| fields.iter().any(|name| name == field));
+    let status = if NodeStatus::OF_THE_MESH.into_iter().any(asked) { with_mesh(own, context).await } else { own };
+    status.to_line(fields)
 }
 
-fn own_advertisements(context: &Context) -> Vec<Advertisement> {
-    let kinds = context.units.kinds().iter().filter(|kind| !kind.name().is_empty());
-    let work_commands: Vec<_> = kinds
+/// Adds what the mesh knows. The own services all show the work types there are now (control-protocol 3.2).
+async fn with_mesh(own: NodeStatus, context: &Context) -> NodeStatus {
+    let NodeStatus { mut advertisements, connections, known_connection_costs, routing_table, .. } =
+        context.mesh.status().await;
+    let work_commands = work_commands(context.units.kinds());
+    for advertisement in advertisements.iter_mut().filter(|advertisement| advertisement.node_id == own.node_id) {
+        advertisement.work_commands.clone_from(&work_commands);
+    }
+    NodeStatus { advertisements, connections, known_connection_costs, routing_table, ..own }
+}
+
+/// The work types that others are told of; none for a node without any.
+pub fn work_commands(kinds: &WorkKinds) -> Option<Vec<WorkCommand>> {
+    let named = kinds.iter().filter(|kind| !kind.name().is_empty());
+    let commands: Vec<_> = named
         .map(|kind| WorkCommand { work_type: kind.name().to_owned(), secure: kind.verifies_signature() })
         .collect();
-    let own = context.services.names().into_iter().map(|service| Advertisement {
-        node_id: context.node.to_string(),
-        service,
-        time: Timestamp::now(),
-        conn_type: STREAM,
-        tags: Some(BTreeMap::from([("type".to_owned(), "Control Service".to_owned())])),
-        work_commands: (!work_commands.is_empty()).then(|| work_commands.clone()),
-    });
-    own.collect()
+    (!commands.is_empty()).then_some(commands)
 }
 
 /// What the machine has; looked up once, for it costs more than the rest of the answer.

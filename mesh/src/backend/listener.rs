@@ -19,9 +19,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Binds a listener and starts to accept.
 pub(super) async fn start<S: Serve>(listener: &Listener, context: Context<S>) -> Result<SocketAddr, BackendError> {
-    let address = (listener.bind_addr.as_str(), listener.port);
-    let failed = |error| BackendError::Listen { address: format!("{}:{}", listener.bind_addr, listener.port), error };
-    let socket = TcpListener::bind(address).await.map_err(failed)?;
+    let address = format!("{}:{}", listener.bind_addr, listener.port);
+    let failed = |error| BackendError::Listen { network: "tcp", address: address.clone(), error };
+    let socket = TcpListener::bind((listener.bind_addr.as_str(), listener.port)).await.map_err(failed)?;
     let bound = socket.local_addr().map_err(failed)?;
     let path = (listener.transport == Transport::WebSocket).then(|| Arc::from(listener.path.as_str()));
     context.tasks.spawn(accept(socket, path, context.clone()));

@@ -48,9 +48,11 @@ pub(crate) trait Serve: Clone + Send + Sync + 'static {
 /// A backend could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
-    /// The address to listen on is in use, not ours, or forbidden.
-    #[error("cannot listen on {address}: {error}")]
+    /// The address to listen on is in use, not ours, or forbidden. The words are the reference's (control-protocol 1.4).
+    #[error("listen {network} {address}: bind: {}", words(.error))]
     Listen {
+        /// `tcp` or `udp`.
+        network: &'static str,
         /// Host and port.
         address: String,
         /// The system's words.
@@ -67,6 +69,12 @@ pub enum BackendError {
     /// The mesh has been shut down.
     #[error("the mesh has been shut down")]
     Stopped,
+}
+
+/// A system error as the reference prints it.
+fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
 /// A backend that was started. Dropping it stops it without waiting.

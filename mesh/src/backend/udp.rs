@@ -19,13 +19,14 @@ const WAITING: usize = 256;
 
 /// Binds a listener and starts to take datagrams.
 pub(super) async fn listen<S: Serve>(listener: &Listener, context: Context<S>) -> Result<SocketAddr, BackendError> {
-    let failed = |error| BackendError::Listen { address: format!("{}:{}", listener.bind_addr, listener.port), error };
+    let address = format!("{}:{}", listener.bind_addr, listener.port);
+    let failed = |error| BackendError::Listen { network: "udp", address: address.clone(), error };
     let socket = UdpSocket::bind((listener.bind_addr.as_str(), listener.port)).await.map_err(failed)?;
-    let address = socket.local_addr().map_err(failed)?;
+    let bound = socket.local_addr().map_err(failed)?;
     let (ended, over) = mpsc::channel(WAITING);
     let sorter = Sorter { socket: Arc::new(socket), peers: HashMap::new(), ended, context: context.clone() };
     context.tasks.spawn(sorter.run(over));
-    Ok(address)
+    Ok(bound)
 }
 
 /// Hands each datagram to the session of its address.

@@ -38,8 +38,6 @@ const CMD: &str = "work-command";
 #[rustfmt::skip]
 pub const NOT_BUILT: &[Gap] = &[
     // The mesh.
-    Action("tcp-listener"), Action("udp-listener"), Action("ws-listener"),
-    Action("tcp-peer"), Action("udp-peer"), Action("ws-peer"),
     Action("command-service"),
     Action("tcp-server"), Action("udp-server"), Action("tcp-client"), Action("udp-client"),
     Action("unix-socket-server"), Action("unix-socket-client"),

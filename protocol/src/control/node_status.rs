@@ -77,6 +77,9 @@ pub struct ConnectionCost {
 }
 
 impl NodeStatus {
+    /// The keys that tell of other nodes.
+    pub const OF_THE_MESH: [&str; 4] = ["Advertisements", "Connections", "KnownConnectionCosts", "RoutingTable"];
+
     /// The answer as one line, with only those of `fields` that exist, or with all for `None`.
     pub fn to_line(&self, fields: Option<&[String]>) -> String {
         let Some(fields) = fields else {
