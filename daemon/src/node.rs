@@ -32,6 +32,7 @@ use crate::{
         command::{CommandHost, CommandKind, CommandKindError},
         kubernetes::{Clients, Environment, KubernetesKind},
     },
+    service::{BridgeError, Bridges},
     service_manager::{self, ServiceManager},
     shutdown,
     work::{
@@ -57,6 +58,9 @@ pub enum StartError {
     /// Its backends.
     #[error(transparent)]
     Backends(#[from] BackendsError),
+    /// Bridges to services of the mesh.
+    #[error(transparent)]
+    Bridge(#[from] BridgeError),
     /// The data directory.
     #[error("error opening data directory {path}: {fault}")]
     Data {
@@ -93,6 +97,7 @@ pub struct Node {
     helpers: Vec<JoinHandle<()>>,
     stop_helpers: CancellationToken,
     doors: Doors,
+    bridges: Bridges,
 }
 
 /// Where control connections come in.
@@ -126,6 +131,7 @@ impl Node {
         for service in &config.control_services {
             doors.open(service, &tls, &mesh, units.kinds()).await?;
         }
+        let bridges = Bridges::open(&config.mesh.bridges, &mesh, &tls).await?;
         mesh.set_backends(backends).await.map_err(BackendsError::from)?;
         let context = Context {
             mesh,
@@ -142,18 +148,19 @@ impl Node {
         let orphans = tokio::spawn(orphans::watch(context.units.clone(), stop_helpers.clone()));
         let helpers = vec![keepers, file_events, orphans];
         let service_manager = ServiceManager::find(std::env::var_os(service_manager::VARIABLE))?;
-        Ok(Self { context: Arc::new(context), doors, service_manager, helpers, stop_helpers })
+        Ok(Self { context: Arc::new(context), doors, bridges, service_manager, helpers, stop_helpers })
     }
 
     /// Serves until asked to go. True: everything came to rest in time.
     pub async fn serve(self, mut requests: shutdown::Requests) -> bool {
-        let Self { context, doors: Doors { sources, sockets }, service_manager, helpers, stop_helpers } = self;
+        let Self { context, doors: Doors { sources, sockets }, bridges, service_manager, helpers, stop_helpers } = self;
         let stop = CancellationToken::new();
         let (listeners, sessions) = (TaskTracker::new(), TaskTracker::new());
         for source in sources {
             listeners.spawn(listener::serve(source, context.clone(), sessions.clone(), stop.clone()));
         }
         listeners.close();
+        let bridge_sockets = bridges.serve(&sessions, &stop);
         info!("Initialization complete");
         service_manager.ready();
         let why = requests.next().await;
@@ -179,7 +186,7 @@ impl Node {
         if !in_time {
             error!("sessions or units did not come to rest within {} s", shutdown::GRACE.as_secs());
         }
-        drop(sockets);
+        drop((sockets, bridge_sockets));
         in_time
     }
 }

@@ -47,6 +47,10 @@ impl MeshHandle {
         let own = || self.node().to_owned();
         let Ok(ping) = ServiceName::parse(PING) else { return (own(), Some(PingProblem::ServiceUnknown)) };
         let hash = self.forwarder.hash_of(target);
+        if hops == 0 && self.forwarder.name_of(hash).is_none() {
+            // No notice can name a node that nobody has heard of; the way ends here all the same (control-protocol 3.3).
+            return (own(), Some(PingProblem::MessageExpired));
+        }
         match self.forwarder.send(service.name(), (hash, ping), hops, &[]) {
             Sent::Yes | Sent::Full(_) => {}
             Sent::No(Unsent::NoRoute) => return (own(), Some(PingProblem::NoRoute)),

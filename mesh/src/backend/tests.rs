@@ -158,7 +158,8 @@ async fn a_port_in_use_is_told() {
         listener.port = hub.address().unwrap().port();
     }
     let error = Running::start(other, Echo, CancellationToken::new()).await.unwrap_err();
-    assert!(error.to_string().starts_with("cannot listen on 127.0.0.1:"), "{error}");
+    assert!(error.to_string().starts_with("listen tcp 127.0.0.1:"), "{error}");
+    assert!(error.to_string().ends_with(": bind: address already in use"), "{error}");
 }
 
 /// A connection that breaks the rules ends alone.

@@ -172,15 +172,15 @@ impl Forwarder {
             self.deliver(&header, message.freeze().slice(HEADER_LENGTH..));
             return Sent::Yes;
         }
-        let Some(outbox) = self.next_hop(header.to_node) else {
-            self.drops.no_route.count();
-            return Sent::No(Unsent::NoRoute);
-        };
         if !take_hop(&mut message) {
             self.drops.expired.count();
             self.tell(&header, Problem::MessageExpired);
             return Sent::Yes;
         }
+        let Some(outbox) = self.next_hop(header.to_node) else {
+            self.drops.no_route.count();
+            return Sent::No(Unsent::NoRoute);
+        };
         self.queue(&header, outbox, message.freeze(), origin)
     }
 

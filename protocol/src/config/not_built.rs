@@ -38,9 +38,6 @@ const CMD: &str = "work-command";
 #[rustfmt::skip]
 pub const NOT_BUILT: &[Gap] = &[
     // The mesh.
-    Action("command-service"),
-    Action("tcp-server"), Action("udp-server"), Action("tcp-client"), Action("udp-client"),
-    Action("unix-socket-server"), Action("unix-socket-client"),
     Action("ip-router"),
     // Signatures.
     Action("work-signing"),

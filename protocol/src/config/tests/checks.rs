@@ -320,22 +320,8 @@ fn values_of_commands_are_checked() {
 #[test]
 fn what_is_not_built_is_refused_by_name() {
     let cases = [
-        ("- tcp-listener: {port: 2222}", "action tcp-listener"),
-        ("- udp-listener: '2222'", "action udp-listener"),
-        ("- ws-listener: {port: 2222, path: /x}", "action ws-listener"),
-        ("- tcp-peer: a:1", "action tcp-peer"),
-        ("- udp-peer: a:1", "action udp-peer"),
-        ("- ws-peer: wss://a:1", "action ws-peer"),
-        ("- command-service: {service: a, command: b}", "action command-service"),
-        ("- tcp-server: {port: 1, remotenode: a, remoteservice: b}", "action tcp-server"),
-        ("- udp-server: {port: 1, remotenode: a, remoteservice: b}", "action udp-server"),
-        ("- tcp-client: {service: a, address: 'b:1'}", "action tcp-client"),
-        ("- udp-client: {service: a, address: 'b:1'}", "action udp-client"),
-        ("- unix-socket-server: {filename: a, remotenode: b, remoteservice: c}", "action unix-socket-server"),
-        ("- unix-socket-client: {service: a, filename: b}", "action unix-socket-client"),
         ("- ip-router: {networkname: a, localnet: 10.0.0.0/30}", "action ip-router"),
         ("- work-signing: {privatekey: /rx/key.pem}", "action work-signing"),
-        ("- work-verification: /rx/pub.pem", "action work-verification"),
         ("- work-nomad: {worktype: a, image: b}", "action work-nomad"),
         ("- command-runner: {command: a, params: b, unitdir: c}", "action command-runner"),
         ("- work-command: {worktype: a, command: b, memorymax: 1Gi}", "key memorymax of work-command"),

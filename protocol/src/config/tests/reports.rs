@@ -59,9 +59,8 @@ fn checks_are_told_with_their_place() {
 /rx/a.yml:5:3: error: must specify a container image to run
 /rx/a.yml:3:35: error: unknown TLS config none
     add a tls-server or tls-client of that name
-/rx/a.yml:4:3: error: action tcp-listener is not available in this version of worknode
 /rx/a.yml:5:53: error: key cpulimit of work-kubernetes is not available in this version of worknode
-8 errors
+7 errors
 ";
     assert_eq!(check(text), (expected.to_owned(), 1));
 }

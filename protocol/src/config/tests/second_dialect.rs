@@ -90,7 +90,6 @@ fn what_is_refused() {
     let check = [
         ("node: {id: localhost}", "node ID \"localhost\" is reserved"),
         ("work-signing: {privatekey: /nope}", "/nope does not exist"),
-        ("tcp-listeners: [{port: 1}]", "action tcp-listener is not available in this version of worknode"),
         ("iprouters: [{networkname: a, localnet: b}]", "action ip-router is not available in this version of worknode"),
     ];
     for (text, expected) in check {
