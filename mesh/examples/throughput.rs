@@ -1,6 +1,8 @@
-//! How fast streams are over a chain of nodes on loopback TCP, each node a process of its own.
+//! How fast streams are over a chain of nodes on loopback, each node a process of its own.
 //!
 //! `cargo run --release -p worknode-mesh --example throughput -- [HOPS] [MEGABYTES] [STREAMS]`
+//!
+//! The environment variable `TRANSPORT` may be `tcp`, `udp` or `ws`.
 //!
 //! `... -- child NAME 0` is a node that listens on a port that it prints, with a service `sink` that counts and answers
 //! with the count; it ends with its standard input. `... -- to NODE PORT MEGABYTES` sends to the service `sink` of a node
@@ -52,14 +54,23 @@ fn backend(backend: Backend) -> BackendSettings {
     BackendSettings { backend, tls: BackendTls::Off, redial: Redial::default() }
 }
 
+fn transport() -> Transport {
+    match std::env::var("TRANSPORT").as_deref() {
+        Ok("udp") => Transport::Udp,
+        Ok("ws") => Transport::WebSocket,
+        _ => Transport::Tcp,
+    }
+}
+
 fn mesh(name: &str) -> Result<MeshHandle, Fault> {
     let settings = Settings { node: name.parse()?, firewall: Vec::new(), idle: Duration::ZERO };
     Ok(worknode_mesh::start(settings)?)
 }
 
 fn peer(port: &str) -> BackendSettings {
-    let address = format!("127.0.0.1:{port}");
-    let (transport, tls, extra_header) = (Transport::Tcp, None, None);
+    let scheme = if transport() == Transport::WebSocket { "ws://" } else { "" };
+    let address = format!("{scheme}127.0.0.1:{port}");
+    let (transport, tls, extra_header) = (transport(), None, None);
     backend(Backend::Peer(Peer {
         transport,
         address,
@@ -76,7 +87,7 @@ async fn serve(name: &str, next: &str) -> Result<(), Fault> {
     let mesh = mesh(name)?;
     let mut service = mesh.listen("sink", None, None).await?;
     let listener = backend(Backend::Listener(Listener {
-        transport: Transport::Tcp,
+        transport: transport(),
         bind_addr: "127.0.0.1".to_owned(),
         port: 0,
         path: "/".to_owned(),

@@ -9,7 +9,7 @@ use worknode_protocol::config::model::mesh::{Peer, Transport};
 use super::{
     BackendError, BackendTls, Connection, Context, Reader, Serve, Writer,
     connection::Io,
-    tcp,
+    tcp, udp,
     websocket::{self, Target},
 };
 use crate::tls;
@@ -119,6 +119,7 @@ async fn dial_udp(address: &str) -> io::Result<Connection> {
         let any = if remote.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
         let any: std::net::SocketAddr = any;
         let socket = UdpSocket::bind(any).await?;
+        udp::prepare(&socket)?;
         match socket.connect(remote).await {
             Ok(()) => {
                 let socket = Arc::new(socket);

@@ -2,11 +2,13 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    io,
     net::SocketAddr,
     sync::Arc,
 };
 
 use bytes::BytesMut;
+use socket2::SockRef;
 use tokio::{net::UdpSocket, sync::mpsc};
 use worknode_protocol::{config::model::mesh::Listener, mesh::MessageType};
 
@@ -15,7 +17,9 @@ use super::{BackendError, Connection, Context, Reader, Serve, Writer, connection
 /// Addresses that can be connected at the same time. Anybody can make one up.
 const MOST_PEERS: usize = 1024;
 /// Messages of a peer that wait for its session; more are dropped, as the network would.
-const WAITING: usize = 256;
+const WAITING: usize = 1024;
+/// What the system may hold that was not taken yet; it may grant less.
+const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 
 /// Binds a listener and starts to take datagrams.
 pub(super) async fn listen<S: Serve>(listener: &Listener, context: Context<S>) -> Result<SocketAddr, BackendError> {
@@ -23,10 +27,16 @@ pub(super) async fn listen<S: Serve>(listener: &Listener, context: Context<S>) -
     let failed = |error| BackendError::Listen { network: "udp", address: address.clone(), error };
     let socket = UdpSocket::bind((listener.bind_addr.as_str(), listener.port)).await.map_err(failed)?;
     let bound = socket.local_addr().map_err(failed)?;
+    prepare(&socket).map_err(failed)?;
     let (ended, over) = mpsc::channel(WAITING);
     let sorter = Sorter { socket: Arc::new(socket), peers: HashMap::new(), ended, context: context.clone() };
     context.tasks.spawn(sorter.run(over));
     Ok(bound)
+}
+
+/// Makes room for bursts.
+pub(super) fn prepare(socket: &UdpSocket) -> io::Result<()> {
+    SockRef::from(socket).set_recv_buffer_size(RECEIVE_BUFFER)
 }
 
 /// Hands each datagram to the session of its address.

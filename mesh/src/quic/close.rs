@@ -86,6 +86,8 @@ pub(super) struct Halves {
     pub(super) recv: RecvStream,
     /// Whether all was read that the other side sent.
     pub(super) read_all: bool,
+    /// Whether the other side was told that nothing more will come.
+    pub(super) finished: bool,
 }
 
 /// Sees to it that what was sent arrives.

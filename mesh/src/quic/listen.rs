@@ -8,13 +8,11 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use worknode_protocol::mesh::ServiceName;
 
 use super::{
-    HELLO, Quic, Stream, address,
+    HELLO, Quic, Remote, Stream, address,
     close::{self, Counted},
     config::{self, Side},
-    says_gone,
     socket::Socket,
 };
 use crate::{
@@ -182,7 +180,7 @@ impl Acceptor {
         let gone = async {
             loop {
                 match notices.recv().await {
-                    Ok(notice) if says_gone(&notice, &remote.node, remote.service) => return,
+                    Ok(notice) if remote.is_gone(&notice) => return,
                     Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
                     Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
                 }
@@ -193,10 +191,3 @@ impl Acceptor {
 }
 
 type Opened = (Connection, (quinn::SendStream, quinn::RecvStream));
-
-/// Who opened a connection.
-struct Remote {
-    hash: u64,
-    node: String,
-    service: ServiceName,
-}

@@ -57,7 +57,19 @@ impl Quic {
     }
 }
 
-/// Whether a notice says that this service of this node is no more.
-fn says_gone(notice: &Notice, node: &str, service: ServiceName) -> bool {
-    notice.about.to_node == node && service.is(&notice.about.to_service) && notice.about.is(Problem::ServiceUnknown)
+/// The other end of a stream.
+struct Remote {
+    /// Its name.
+    node: String,
+    /// The hash of its name.
+    hash: u64,
+    service: ServiceName,
+}
+
+impl Remote {
+    /// Whether a notice says that this service is no more.
+    fn is_gone(&self, notice: &Notice) -> bool {
+        let about = &notice.about;
+        about.to_node == self.node && self.service.is(&about.to_service) && about.is(Problem::ServiceUnknown)
+    }
 }

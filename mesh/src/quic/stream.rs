@@ -60,7 +60,7 @@ impl Stream {
     ) -> (Self, oneshot::Receiver<Halves>, Arc<Ended>) {
         let (back, halves) = oneshot::channel();
         let ended = Arc::new(Ended::default());
-        let own = Some(Halves { send, recv, read_all: false });
+        let own = Some(Halves { send, recv, read_all: false, finished: false });
         let stream = Self { connection, halves: own, back: Some(back), ended: Arc::clone(&ended), peer, written: 0 };
         (stream, halves, ended)
     }
@@ -153,6 +153,10 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(halves) = &mut self.halves else { return Poll::Ready(Err(Self::broken())) };
+        if halves.finished {
+            return Poll::Ready(Ok(()));
+        }
+        halves.finished = true;
         AsyncWrite::poll_shutdown(Pin::new(&mut halves.send), cx).map_err(|error| self.explain(error))
     }
 }
