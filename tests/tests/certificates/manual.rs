@@ -1,11 +1,12 @@
 //! The worked example of `docs/security.md`: its commands and files, as they stand there.
 
 use std::fs;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use worknode_protocol::config::{Gap, NOT_BUILT};
-use worknode_tests::{Program, binaries, skipped};
+use worknode_tests::wait::{Deadline, Watch};
+use worknode_tests::{Program, Session, binaries, skipped};
 
 use super::checked;
 
@@ -47,15 +48,45 @@ fn the_worked_example_can_be_followed() -> Result<()> {
 
     let files = blocks(&manual, "yaml");
     ensure!(files.len() == 2, "{} files", files.len());
+    let mut nodes = Vec::new();
     for (paragraph, text) in files {
         let name = paragraph.split('`').nth(1).context("a file without a name")?;
         fs::write(directory.path().join(name), text)?;
-        if NOT_BUILT.iter().any(|gap| matches!(gap, Gap::Action("tcp-listener" | "tcp-peer"))) {
-            skipped("the mesh is not built into the daemon: the files of docs/security.md are not run");
-            continue;
-        }
         let output = Command::new(&worknoded).current_dir(&directory).args(["--check-config", "-c", name]).output()?;
         checked(output).context(name.to_owned())?;
+        nodes.push(Running::start(&worknoded, directory.path(), name)?);
     }
+    let mut last = String::new();
+    let reached = Watch::new(directory.path())?.until(Deadline::default(), "a way from the leaf to the hub", || {
+        let Ok(mut session) = Session::unix(&directory.path().join("leaf.sock")) else { return Ok(None) };
+        session.line()?;
+        session.send(b"connect hub control mesh\n")?;
+        last = session.line()?;
+        if last == "Connecting" { session.line().map(Some) } else { Ok(None) }
+    });
+    assert_eq!(reached.context(last)?, "Receptor Control, node hub");
+    let mut session = Session::unix(&directory.path().join("leaf.sock"))?;
+    session.line()?;
+    let without = session.ask("connect hub control")?;
+    ensure!(without.starts_with("ERROR: ") && without.contains("insecure connection to secure service"), "{without}");
     Ok(())
+}
+
+/// A node that ends with the test.
+struct Running(Child);
+
+impl Running {
+    fn start(program: &Path, directory: &Path, file: &str) -> Result<Self> {
+        let log = fs::File::create(directory.join(format!("{file}.log")))?;
+        let mut command = Command::new(program);
+        command.current_dir(directory).args(["-c", file]).stdin(Stdio::null()).stdout(log);
+        Ok(Self(command.spawn()?))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
