@@ -131,7 +131,7 @@ impl Node {
         for service in &config.control_services {
             doors.open(service, &tls, &mesh, units.kinds()).await?;
         }
-        let bridges = Bridges::open(&config.mesh.bridges, &mesh, &tls).await?;
+        let bridges = Bridges::open(&config.mesh, &mesh, &tls).await?;
         mesh.set_backends(backends).await.map_err(BackendsError::from)?;
         let context = Context {
             mesh,

@@ -209,6 +209,12 @@ impl MeshHandle {
         self.quic.open.load(Ordering::Relaxed)
     }
 
+    /// Cost of the way to a node. None: there is no way, or it is this node.
+    #[must_use]
+    pub fn cost_to(&self, node: &str) -> Option<f64> {
+        self.forwarder.view().routes.way(node).map(|way| way.cost)
+    }
+
     /// How many datagrams were dropped.
     #[must_use]
     pub fn dropped(&self) -> Dropped {

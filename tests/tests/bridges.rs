@@ -4,12 +4,18 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 use worknode_tests::wait::{Deadline, PATIENCE, Watch};
-use worknode_tests::{Harness, Node, Program, skipped};
+use worknode_tests::{Harness, Node, Program, Session, skipped};
 
 /// A port that was free a moment ago.
 fn free_port() -> Result<u16> {
@@ -179,6 +185,75 @@ fn a_command_on_another_node() -> Result<()> {
         session.half_close()?;
         ensure!(session.line_or_end()?.is_none(), "the command has ended");
     }
+    Ok(())
+}
+
+/// Runs `worknoded` with these words in a directory.
+fn worknoded(directory: &Path, words: &[&str]) -> Result<()> {
+    let status = Command::new(Program::worknoded()?.path).current_dir(directory).args(words).status()?;
+    ensure!(status.success(), "{words:?}: {status}");
+    Ok(())
+}
+
+/// Makes `NAME.crt` and `NAME.key` for a node on this host, signed by `ca.crt`.
+fn certify(directory: &Path, name: &str) -> Result<()> {
+    let (node, key) = (format!("nodeid={name}"), format!("outkey={name}.key"));
+    let words = ["--cert-makereq", "commonname=a", "bits=2048", "ipaddress=127.0.0.1", "outreq=req", &node, &key];
+    worknoded(directory, &words)?;
+    let certificate = format!("outcert={name}.crt");
+    let words = ["--cert-signreq", "req=req", "cacert=ca.crt", "cakey=ca.key", "verify=yes", &certificate];
+    worknoded(directory, &words)
+}
+
+/// TLS at all four places: the client's connection to the port, the stream through the mesh (both ends named), and the
+/// connection to what is behind.
+#[test]
+fn tcp_with_tls_all_the_way() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = |name: &str| directory.path().join(name);
+    worknoded(directory.path(), &["--cert-init", "commonname=ca", "bits=2048", "outcert=ca.crt", "outkey=ca.key"])?;
+    for name in ["one", "other", "behind"] {
+        certify(directory.path(), name)?;
+    }
+    let server = |name: &str, node: &str| {
+        json!({"name": name, "cert": file(&format!("{node}.crt")), "key": file(&format!("{node}.key")),
+               "clientcas": file("ca.crt"), "requireclientcert": true})
+    };
+    let client = |node: &str| json!({"name": "out", "cert": file(&format!("{node}.crt")), "key": file(&format!("{node}.key")), "rootcas": file("ca.crt")});
+    // What is behind: the control service of a third node, over TLS.
+    let behind = Harness::new()?.id("behind").action("tls-server", server("in", "behind")).tcp();
+    let behind = behind.control("tcptls", json!("in")).start()?;
+    let port = free_port()?;
+    let into = json!({"port": port, "bindaddr": "127.0.0.1", "remotenode": "other", "remoteservice": "tls",
+                      "tlsserver": "in", "tlsclient": "out"});
+    let out =
+        json!({"service": "tls", "address": behind.tcp_address()?.to_string(), "tlsserver": "in", "tlsclient": "out"});
+    let ours = Program::worknoded()?;
+    let (_one, _other) = linked(
+        &ours,
+        &ours,
+        |one| {
+            one.action("tls-server", server("in", "one")).action("tls-client", client("one")).action("tcp-server", into)
+        },
+        |other| {
+            let other = other.action("tls-server", server("in", "other")).action("tls-client", client("other"));
+            other.action("tcp-client", out)
+        },
+    )?;
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(file("ca.crt"))?)?;
+    let certificate = vec![CertificateDer::from_pem_file(file("one.crt"))?];
+    let key = PrivateKeyDer::from_pem_file(file("one.key"))?;
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(certificate, key)?;
+    let name = ServerName::try_from("127.0.0.1")?;
+    let mut session = Session::tls(([127, 0, 0, 1], port).into(), name, Arc::new(config))?;
+    assert_eq!(session.line()?, "Receptor Control, node behind");
+    assert_eq!(session.ask("work list")?, "{}");
+    session.half_close()?;
+    ensure!(session.line_or_end()?.is_none());
     Ok(())
 }
 

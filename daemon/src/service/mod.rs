@@ -1,5 +1,5 @@
 //! Bridges between local sockets or commands and services of the mesh (mesh-protocol 8.2): `tcp-server`, `tcp-client`,
-//! `udp-server`, `udp-client`, `unix-socket-server`, `unix-socket-client`, `command-service`.
+//! `udp-server`, `udp-client`, `unix-socket-server`, `unix-socket-client`, `command-service`; and `ip-router` (8.3).
 //!
 //! [`Bridges::open`] binds everything, so that what cannot be had is told before the node serves; [`Bridges::serve`]
 //! starts the tasks. A connection that ends in one direction goes on in the other; one that breaks is broken on the other
@@ -8,6 +8,7 @@
 mod command;
 mod flows;
 mod inward;
+mod ip_router;
 mod join;
 mod outward;
 #[cfg(test)]
@@ -25,10 +26,14 @@ use worknode_mesh::{
     Advertised, DatagramSocket, ListenError, Listener, MeshHandle,
     tls::{Client, Named, Server, TlsError},
 };
-use worknode_protocol::{config::model::mesh::Bridge, shell};
+use worknode_protocol::{
+    config::model::mesh::{Bridge, MeshConfig},
+    shell,
+};
 
 use self::{
     inward::{Door, Inward, Target},
+    ip_router::{IpRouter, IpRouterError},
     outward::{Outward, Way},
     udp::{UdpIn, UdpOut},
 };
@@ -70,6 +75,9 @@ pub enum BridgeError {
         /// What is wrong.
         why: String,
     },
+    /// An IP router.
+    #[error(transparent)]
+    IpRouter(#[from] IpRouterError),
     /// A name that no TLS settings have.
     #[error("unknown TLS config {0}")]
     UnknownTls(String),
@@ -93,19 +101,23 @@ pub struct Bridges {
     outward: Vec<Outward>,
     udp_in: Vec<UdpIn>,
     udp_out: Vec<UdpOut>,
+    ip_routers: Vec<IpRouter>,
     /// Their files go when these are dropped.
     sockets: Vec<UnixSocket>,
 }
 
 impl Bridges {
-    /// Opens the configured bridges, in their order.
+    /// Opens the configured bridges and routers, in their order.
     ///
     /// # Errors
     /// The first that cannot be opened.
-    pub async fn open(bridges: &[Bridge], mesh: &MeshHandle, tls: &Arc<Named>) -> Result<Self, BridgeError> {
+    pub async fn open(config: &MeshConfig, mesh: &MeshHandle, tls: &Arc<Named>) -> Result<Self, BridgeError> {
         let mut opened = Self::default();
-        for bridge in bridges {
+        for bridge in &config.bridges {
             opened.add(bridge, mesh, tls).await?;
+        }
+        for router in &config.ip_routers {
+            opened.ip_routers.push(IpRouter::open(router, mesh).await?);
         }
         Ok(opened)
     }
@@ -175,6 +187,9 @@ impl Bridges {
         }
         for bridge in self.udp_out {
             tasks.spawn(bridge.serve(tasks.clone(), stop.clone()));
+        }
+        for router in self.ip_routers {
+            tasks.spawn(router.serve(stop.clone()));
         }
         self.sockets
     }

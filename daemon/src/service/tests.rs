@@ -31,7 +31,8 @@ impl World {
 
     async fn with(bridges: impl FnOnce(&TempDir) -> Vec<Bridge>) -> Self {
         let (mesh, dir) = (Self::mesh(), TempDir::new().unwrap());
-        let opened = Bridges::open(&bridges(&dir), &mesh, &Arc::default()).await.unwrap();
+        let config = MeshConfig { bridges: bridges(&dir), ..MeshConfig::default() };
+        let opened = Bridges::open(&config, &mesh, &Arc::default()).await.unwrap();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let _sockets = opened.serve(&tasks, &stop);
         Self { mesh, tasks, stop, dir, _sockets }
@@ -328,7 +329,8 @@ async fn what_cannot_be_opened_is_told() {
         (command(" # nothing").remove(0), "error in command-service cmd: the command is empty".to_owned()),
     ];
     for (bridge, text) in cases {
-        let refused = Bridges::open(&[bridge], &World::mesh(), &Arc::default()).await.err().unwrap();
+        let config = MeshConfig { bridges: vec![bridge], ..MeshConfig::default() };
+        let refused = Bridges::open(&config, &World::mesh(), &Arc::default()).await.err().unwrap();
         assert_eq!(refused.to_string(), text);
     }
 }

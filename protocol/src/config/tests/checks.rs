@@ -320,7 +320,6 @@ fn values_of_commands_are_checked() {
 #[test]
 fn what_is_not_built_is_refused_by_name() {
     let cases = [
-        ("- ip-router: {networkname: a, localnet: 10.0.0.0/30}", "action ip-router"),
         ("- work-signing: {privatekey: /rx/key.pem}", "action work-signing"),
         ("- work-nomad: {worktype: a, image: b}", "action work-nomad"),
         ("- command-runner: {command: a, params: b, unitdir: c}", "action command-runner"),

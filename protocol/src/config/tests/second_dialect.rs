@@ -90,7 +90,10 @@ fn what_is_refused() {
     let check = [
         ("node: {id: localhost}", "node ID \"localhost\" is reserved"),
         ("work-signing: {privatekey: /nope}", "/nope does not exist"),
-        ("iprouters: [{networkname: a, localnet: b}]", "action ip-router is not available in this version of worknode"),
+        (
+            "work-commands: [{worktype: a, command: b, memorymax: 1Gi}]",
+            "key memorymax of work-command is not available in this version of worknode",
+        ),
     ];
     for (text, expected) in check {
         assert_eq!(v2(text), format!("Error: {expected}"), "{text}");
