@@ -8,6 +8,7 @@ mod frame;
 mod listener;
 mod manager;
 mod peer;
+mod proxy;
 mod redial;
 mod settings;
 mod tcp;

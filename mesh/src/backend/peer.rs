@@ -19,7 +19,7 @@ enum Way {
     /// `host:port`, and the host alone.
     Tcp(String, String),
     Udp(String),
-    WebSocket(Target),
+    WebSocket(Box<Target>),
 }
 
 /// Starts to dial.
@@ -32,11 +32,13 @@ pub(super) fn start<S: Serve>(peer: &Peer, context: Context<S>) -> Result<(), Ba
         }
         Transport::Udp => Way::Udp(peer.address.clone()),
         Transport::WebSocket => {
-            let target = Target::new(&peer.address, peer.extra_header.as_deref()).map_err(|why| wrong(&why))?;
+            let variable = |name: &str| std::env::var(name).ok();
+            let target =
+                Target::new(&peer.address, peer.extra_header.as_deref(), variable).map_err(|why| wrong(&why))?;
             if target.tls && !matches!(context.settings.tls, BackendTls::Client(_)) {
                 return Err(wrong("there are no TLS settings for it"));
             }
-            Way::WebSocket(target)
+            Way::WebSocket(Box::new(target))
         }
     };
     let redial = peer.redial;
@@ -98,13 +100,14 @@ impl Way {
         };
         match self {
             Self::Tcp(address, host) => {
-                let (io, certified) = tcp::dial(address, host, tls).await?;
+                let (io, certified) = tcp::dial(address, host, tls, None).await?;
                 Ok(Connection::frames(io, address.clone(), certified))
             }
             Self::Udp(address) => dial_udp(address).await,
             Self::WebSocket(target) => {
                 let tls = tls.filter(|_| target.tls);
-                let (io, certified): (Io, _) = tcp::dial(&target.address, &target.host, tls).await?;
+                let (io, certified): (Io, _) =
+                    tcp::dial(&target.address, &target.host, tls, target.proxy.as_ref()).await?;
                 let socket = websocket::dial(io.boxed(), target).await?;
                 Ok(Connection::web_socket(socket, target.address.clone(), certified))
             }

@@ -6,7 +6,7 @@ use socket2::SockRef;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::connection::Io;
+use super::{connection::Io, proxy::Proxy};
 use crate::tls;
 
 /// Time for a connection to be opened, and once more for its TLS handshake (mesh-protocol 1.1).
@@ -19,10 +19,19 @@ const UNSENT: u32 = 256 * 1024;
 /// A stream, and the node IDs that its other end may have by its certificate; None: any.
 pub(super) type Opened = (Io, Option<Vec<String>>);
 
-/// Opens a connection to `host:port`. `host` is the name that a certificate must be made for.
-pub(super) async fn dial(address: &str, host: &str, tls: Option<&tls::Client>) -> io::Result<Opened> {
-    let stream = timeout(OPENING, TcpStream::connect(address)).await??;
+/// Opens a connection to `host:port`, through a proxy if there is one. `host` is the name that a certificate must be
+/// made for.
+pub(super) async fn dial(
+    address: &str,
+    host: &str,
+    tls: Option<&tls::Client>,
+    proxy: Option<&Proxy>,
+) -> io::Result<Opened> {
+    let mut stream = timeout(OPENING, TcpStream::connect(proxy.map_or(address, Proxy::address))).await??;
     prepare(&stream)?;
+    if let Some(proxy) = proxy {
+        proxy.open(&mut stream, address).await?;
+    }
     let Some(tls) = tls else { return Ok((Io::Plain(stream), None)) };
     let (config, name) = tls.backend(host).await.map_err(io::Error::other)?;
     let stream = timeout(OPENING, TlsConnector::from(config).connect(name, stream)).await??;

@@ -14,7 +14,11 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{LARGEST_MESSAGE, connection::Duplex};
+use super::{
+    LARGEST_MESSAGE,
+    connection::Duplex,
+    proxy::{self, Proxy},
+};
 
 /// Time for the request to come, or for the answer to it.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -76,16 +80,22 @@ pub(super) struct Target {
     pub(super) host: String,
     /// Whether the URL's scheme is `wss`.
     pub(super) tls: bool,
+    /// The proxy that it is dialled through.
+    pub(super) proxy: Option<Proxy>,
     uri: Uri,
     headers: HeaderMap,
 }
 
 impl Target {
-    /// Reads a URL and the configured header, `key:value`.
+    /// Reads a URL and the configured header, `key:value`; `variable` looks into the environment for a proxy.
     ///
     /// # Errors
     /// What is wrong with them.
-    pub(super) fn new(url: &str, extra_header: Option<&str>) -> Result<Self, String> {
+    pub(super) fn new(
+        url: &str,
+        extra_header: Option<&str>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, String> {
         let uri: Uri = url.parse().map_err(|error| format!("{error}"))?;
         let tls = match uri.scheme_str() {
             Some("ws") => false,
@@ -105,7 +115,9 @@ impl Target {
             let value = HeaderValue::from_str(value).map_err(|_| "the extra header's value is none")?;
             headers.append(name, value);
         }
-        Ok(Self { address: format!("{}:{port}", authority.host()), host: bare.to_owned(), tls, uri, headers })
+        let (address, host) = (format!("{}:{port}", authority.host()), bare.to_owned());
+        let proxy = proxy::choose((bare, port), tls, variable)?;
+        Ok(Self { address, host, tls, proxy, uri, headers })
     }
 }
 
@@ -161,14 +173,14 @@ mod tests {
 
     #[test]
     fn a_url_is_taken_apart() {
-        let target = Target::new("wss://hub.example.com/mesh", Some("X-Key: secret")).unwrap();
+        let target = Target::new("wss://hub.example.com/mesh", Some("X-Key: secret"), |_| None).unwrap();
         assert_eq!(
             (target.address.as_str(), target.host.as_str(), target.tls),
             ("hub.example.com:443", "hub.example.com", true)
         );
         assert_eq!(target.headers[header::ORIGIN], "https://hub.example.com");
         assert_eq!(target.headers["x-key"], " secret");
-        let target = Target::new("ws://[::1]:17000", None).unwrap();
+        let target = Target::new("ws://[::1]:17000", None, |_| None).unwrap();
         assert_eq!((target.address.as_str(), target.host.as_str(), target.tls), ("[::1]:17000", "::1", false));
         assert_eq!(target.headers[header::ORIGIN], "http://[::1]:17000");
         for (url, extra) in [
@@ -178,7 +190,7 @@ mod tests {
             ("ws://hub", Some("nocolon")),
             ("ws://hub", Some("a b:c")),
         ] {
-            assert!(Target::new(url, extra).is_err(), "{url}");
+            assert!(Target::new(url, extra, |_| None).is_err(), "{url}");
         }
     }
 }
