@@ -71,10 +71,13 @@ fn every_example_can_be_run() {
         names,
         [
             "awx.yml",
+            "bridges.yml",
             "incluster.yml",
             "kubernetes.yml",
             "local.yml",
             "lossless.yml",
+            "mesh-hub.yml",
+            "mesh-leaf.yml",
             "podsim.yml",
             "shared-cluster.yml",
             "tls-tcp.yml"
@@ -105,5 +108,9 @@ fn the_examples_say_what_their_remarks_say() {
     assert!(tls.tls_server("clients").unwrap().require_client_cert);
     assert_eq!(tls.work_types.iter().map(WorkType::verify_signature).collect::<Vec<_>>(), [false, true]);
     assert!(tls.work_verification.is_some());
+    let (hub, leaf, edge) = (example("mesh-hub.yml"), example("mesh-leaf.yml"), example("bridges.yml"));
+    assert_eq!((hub.mesh.backends.len(), leaf.mesh.backends.len()), (3, 2));
+    assert!(hub.tls_server("mesh").unwrap().require_client_cert && leaf.tls_client("mesh").unwrap().min_tls13);
+    assert_eq!((edge.mesh.bridges.len(), edge.mesh.ip_routers.len()), (6, 1));
     assert_eq!(example("local.yml").work_types.len(), 2);
 }
