@@ -17,6 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{config::Side, stream::Ended};
+use crate::tls;
 
 /// The good end, by either side. The control service of a receptor node keeps silent about it.
 pub(super) const NORMAL: (VarInt, &[u8]) = (VarInt::from_u32(0), b"normal close");
@@ -135,7 +136,7 @@ pub(super) async fn finish(endpoint: Endpoint, stop: CancellationToken) {
 /// tells what is not worth another try (mesh-protocol 7.4).
 pub(super) fn words(error: &ConnectionError) -> String {
     let crypto = |code: u64, side: &str, reason: &str| {
-        (0x100..0x200).contains(&code).then(|| format!("CRYPTO_ERROR {code:#x} ({side}): {reason}"))
+        (0x100..0x200).contains(&code).then(|| format!("CRYPTO_ERROR {code:#x} ({side}): {}", tls::plain(reason)))
     };
     let told = match error {
         ConnectionError::TransportError(error) => crypto(error.code.into(), "local", &error.reason),

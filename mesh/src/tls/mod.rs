@@ -22,4 +22,5 @@ pub use insecure::{INSECURE_COMMON_NAME, insecure_client, insecure_server};
 pub use named::{Named, NamedError};
 pub use names::{NameFault, RECEPTOR_NAME_OID, receptor_names, receptor_names_in};
 pub use rules::Refusal;
+pub(crate) use rules::plain;
 pub use server::Server;

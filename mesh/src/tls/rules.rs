@@ -73,6 +73,12 @@ impl fmt::Debug for Refusal {
     }
 }
 
+/// An error of a handshake without what rustls puts around a [`Refusal`].
+pub(crate) fn plain(words: &str) -> &str {
+    let refusal = words.strip_prefix("invalid peer certificate: Other(OtherError(");
+    refusal.and_then(|rest| rest.strip_suffix("))")).unwrap_or(words)
+}
+
 fn valid_for(found: &[String]) -> String {
     match found {
         [] => "not valid for any Receptor node IDs".to_owned(),
@@ -111,4 +117,17 @@ pub(super) fn check_node(leaf: &CertificateDer<'_>, node: &str) -> Result<(), Re
 pub(super) fn certified(peer: Option<&[CertificateDer<'_>]>) -> Option<Vec<String>> {
     let names = receptor_names(peer?.first()?).map(|names| Some(names).filter(|names| !names.is_empty()));
     names.unwrap_or(Some(Vec::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_in_its_own_words() {
+        let refused = Error::from(Refusal::NotInsecure).to_string();
+        assert_eq!(plain(&refused), "insecure connection to secure service");
+        let other = Error::InvalidCertificate(CertificateError::UnknownIssuer).to_string();
+        assert_eq!(plain(&other), "invalid peer certificate: UnknownIssuer");
+    }
 }
