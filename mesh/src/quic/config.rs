@@ -16,6 +16,9 @@ const SMALLEST_PACKET: u16 = 1200;
 /// How many packets may be on their way before the first answer: the library's ten are of the smallest size, and one
 /// long packet alone would have to wait.
 const FIRST_PACKETS: u64 = 32;
+/// What a way there and back is taken to last until one was measured. A first packet that is lost, as the other node does not
+/// know the way back yet (mesh-protocol 3.1), is sent again after three times as long.
+const FIRST_RTT: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_secs(30);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What a peer may send before it is read.
@@ -55,6 +58,7 @@ fn transport(side: Side, largest: u16) -> TransportConfig {
     congestion.initial_window(FIRST_PACKETS * u64::from(largest));
     let mut config = TransportConfig::default();
     config
+        .initial_rtt(FIRST_RTT)
         .initial_mtu(SMALLEST_PACKET)
         .min_mtu(SMALLEST_PACKET)
         .mtu_discovery_config(Some(discovery))

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use quinn::{Connection, Endpoint, Incoming, TokioRuntime};
 use tokio::{
-    sync::{Semaphore, broadcast, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,8 @@ use crate::{
 const BACKLOG: usize = 32;
 /// Connections of one service at the same time; more are refused.
 const MOST_CONNECTIONS: usize = 4096;
+/// Handshakes of one service at the same time; more wait. They cost the most, and anybody can begin one.
+const MOST_HANDSHAKES: usize = 256;
 /// Time for the handshake, and time for the dialer to open its stream (mesh-protocol 7.1, 7.2).
 const HANDSHAKE: Duration = Duration::from_secs(30);
 const FIRST_BYTE: Duration = Duration::from_secs(60);
@@ -91,6 +93,7 @@ struct Acceptor {
 
 async fn accept_all(endpoint: Endpoint, socket: Arc<Socket>, acceptor: Acceptor) {
     let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let handshakes = Arc::new(Semaphore::new(MOST_HANDSHAKES));
     loop {
         tokio::select! {
             () = acceptor.quic.stop.cancelled() => break,
@@ -99,15 +102,15 @@ async fn accept_all(endpoint: Endpoint, socket: Arc<Socket>, acceptor: Acceptor)
                 // Nobody listens where there are no connections.
                 let _ = acceptor.notices.send(notice);
             }
-            incoming = endpoint.accept() => {
-                let Some(incoming) = incoming else { break };
+            incoming = next(&endpoint, &handshakes) => {
+                let Some((incoming, handshake)) = incoming else { break };
                 let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
                     incoming.refuse();
                     continue;
                 };
                 let one = acceptor.clone();
                 acceptor.quic.tasks.spawn(async move {
-                    one.take(incoming).await;
+                    one.take(incoming, handshake).await;
                     drop(permit);
                 });
             }
@@ -118,14 +121,20 @@ async fn accept_all(endpoint: Endpoint, socket: Arc<Socket>, acceptor: Acceptor)
     close::finish(endpoint, acceptor.quic.stop.clone()).await;
 }
 
+/// The next connection, when its handshake may begin.
+async fn next(endpoint: &Endpoint, handshakes: &Arc<Semaphore>) -> Option<(Incoming, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(handshakes).acquire_owned().await.ok()?;
+    Some((endpoint.accept().await?, permit))
+}
+
 impl Acceptor {
     /// One connection, from its first packet to its end.
-    async fn take(&self, incoming: Incoming) {
+    async fn take(&self, incoming: Incoming, handshake: OwnedSemaphorePermit) {
         let Some((node, service)) = address::parse(incoming.remote_address()) else { return incoming.ignore() };
         let Some(peer) = self.quic.forwarder.name_of(node) else { return incoming.ignore() };
         let remote = Remote { hash: node, node: peer.to_string(), service };
         let opened = tokio::select! {
-            opened = self.open(incoming, &remote) => opened,
+            opened = self.open(incoming, &remote, handshake) => opened,
             () = self.quic.stop.cancelled() => return,
         };
         match opened {
@@ -134,7 +143,12 @@ impl Acceptor {
         }
     }
 
-    async fn open(&self, incoming: Incoming, remote: &Remote) -> Result<Opened, String> {
+    async fn open(
+        &self,
+        incoming: Incoming,
+        remote: &Remote,
+        handshake: OwnedSemaphorePermit,
+    ) -> Result<Opened, String> {
         let tls = match &self.tls {
             None => Arc::clone(&self.quic.insecure.server),
             Some(tls) => tls.stream(&remote.node).await.map_err(|error| error.to_string())?,
@@ -145,6 +159,7 @@ impl Acceptor {
             .await
             .map_err(|_| "the handshake took too long")?
             .map_err(|error| close::words(&error))?;
+        drop(handshake);
         let first = async {
             let (send, mut recv) = connection.accept_bi().await.map_err(|error| close::words(&error))?;
             let mut hello = [0; 1];

@@ -1,9 +1,10 @@
 //! More than two nodes.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    net::UdpSocket,
     time::{sleep, timeout},
 };
 use worknode_mesh::MeshHandle;
@@ -140,4 +141,46 @@ async fn a_peer_that_is_not_allowed_is_kept_out() {
     let c = node("c");
     connect(&c, Transport::Tcp, address).await;
     reaches(&c, "a").await;
+}
+
+/// Passes datagrams on between whoever sends to it and `to`, and loses each tenth.
+async fn lossy(to: SocketAddr) -> SocketAddr {
+    let (front, back) = (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let address = front.local_addr().unwrap();
+    back.connect(to).await.unwrap();
+    tokio::spawn(async move {
+        let (mut there, mut here) = (vec![0; 65_536], vec![0; 65_536]);
+        let mut from = None;
+        for count in 0_u64.. {
+            let lost = count % 10 == 3;
+            tokio::select! {
+                received = front.recv_from(&mut there) => {
+                    let (length, sender) = received.unwrap();
+                    from = Some(sender);
+                    if !lost {
+                        let _ = back.send(&there[..length]).await;
+                    }
+                }
+                received = back.recv(&mut here) => {
+                    let Ok(length) = received else { continue };
+                    if let Some(from) = from.filter(|_| !lost) {
+                        let _ = front.send_to(&here[..length], from).await;
+                    }
+                }
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_link_loses_no_stream_loses() {
+    let (a, b) = (node("a"), node("b"));
+    let address = lossy(listen(&a, Transport::Udp).await).await;
+    connect(&b, Transport::Udp, address).await;
+    reaches(&b, "a").await;
+    echo(a.listen("echo", None, None).await.unwrap());
+    let bytes: Vec<u8> = (0..200_000_u32).map(|i| (i % 251) as u8).collect();
+    let mut stream = soon("a dial", b.dial("a", "echo", None)).await.unwrap();
+    assert!(exchange(&mut stream, &bytes).await == bytes);
 }

@@ -226,3 +226,28 @@ async fn backends_come_and_go_without_touching_the_others() {
     soon("the text", far.read_to_string(&mut text)).await.unwrap();
     assert_eq!(text, "still the same link");
 }
+
+/// However much waits to be sent, the end is told at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_busy_stream_is_told_at_once() {
+    for by_shutdown in [false, true] {
+        let (a, b) = pair(Transport::Tcp).await;
+        let mut service = a.listen("svc", None, None).await.unwrap();
+        let mut near = soon("a dial", b.dial("a", "svc", None)).await.unwrap();
+        let (mut far, _) = soon("a stream", service.accept()).await.unwrap();
+        // Nobody reads: at last neither window has room.
+        while let Ok(result) = tokio::time::timeout(Duration::from_millis(300), far.write(&[0; 64 * 1024])).await {
+            result.unwrap();
+        }
+        let started = std::time::Instant::now();
+        if by_shutdown {
+            soon("the end", a.shutdown()).await;
+        } else {
+            far.abort("the disk is full");
+        }
+        let error = soon("an error", tokio::io::copy(&mut near, &mut tokio::io::sink())).await.unwrap_err();
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+        let words = if by_shutdown { "0x0 (remote): normal close" } else { "0x1f4 (remote): the disk is full" };
+        assert_eq!(error.to_string(), format!("Application error {words}"));
+    }
+}
