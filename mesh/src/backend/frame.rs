@@ -15,6 +15,8 @@ const LARGEST_READ: usize = 256 * 1024;
 /// A message is handed on inside the block it was read into. One that is smaller than this part of a block is copied, so
 /// that a small message that waits somewhere does not hold a large block.
 const COPIED_BELOW: usize = 16;
+/// A block that is so many times as large as what is asked for is given back.
+const BLOCK_KEPT: usize = 4;
 
 /// Reads messages.
 #[derive(Debug)]
@@ -39,6 +41,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         loop {
             if let Some(message) = self.take() {
                 return Ok(Some(message));
+            }
+            // After a burst: a quiet link does not keep a large block.
+            if self.buffer.is_empty() && self.buffer.capacity() > BLOCK_KEPT * self.read_size {
+                self.buffer = BytesMut::new();
             }
             // The next message needs at most this much, so that a message lies in one block.
             self.buffer.reserve(self.read_size.max(self.missing()));
@@ -161,6 +167,24 @@ mod tests {
         for cut in [&b"\x02"[..], b"\x02\0", b"\x02\0a"] {
             assert_eq!(FrameReader::new(cut).next().await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         }
+    }
+
+    #[tokio::test]
+    async fn a_quiet_link_keeps_no_large_block() {
+        let (near, far) = tokio::io::duplex(1 << 20);
+        let (mut writer, mut reader) = (FrameWriter::new(near), FrameReader::new(far));
+        for _ in 0..40 {
+            writer.send(&vec![Bytes::from(vec![1; 60_000]); 10]).await.unwrap();
+            for _ in 0..10 {
+                reader.next().await.unwrap();
+            }
+        }
+        assert!(reader.buffer.capacity() > 64 * 1024 && reader.read_size == LARGEST_READ);
+        for _ in 0..20 {
+            writer.send(&[Bytes::from_static(b"update")]).await.unwrap();
+            reader.next().await.unwrap();
+        }
+        assert!(reader.buffer.capacity() <= BLOCK_KEPT * SMALLEST_READ, "{}", reader.buffer.capacity());
     }
 
     proptest! {
