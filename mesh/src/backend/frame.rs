@@ -189,6 +189,35 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
+        /// Any bytes at all: the messages are those that stand in them, and what is cut is an error.
+        #[test]
+        fn any_bytes_are_frames_and_perhaps_a_cut_one(
+            parts in prop::collection::vec((0_u16..300, prop::collection::vec(any::<u8>(), 0..300)), 0..20),
+        ) {
+            let wire: Vec<u8> = parts.iter().flat_map(|(length, bytes)| [&length.to_le_bytes()[..], bytes].concat()).collect();
+            let (mut expected, mut rest, mut cut) = (Vec::new(), &wire[..], false);
+            while !rest.is_empty() {
+                let length = rest.first_chunk().map_or(usize::MAX, |prefix| usize::from(u16::from_le_bytes(*prefix)));
+                let Some(message) = rest.get(PREFIX..length.saturating_add(PREFIX)) else {
+                    cut = true;
+                    break;
+                };
+                expected.extend((length > 0).then(|| message.to_vec()));
+                rest = &rest[PREFIX + length..];
+            }
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let mut reader = FrameReader::new(&wire[..]);
+                for message in expected {
+                    assert_eq!(reader.next().await.unwrap().unwrap(), message);
+                }
+                match reader.next().await {
+                    Ok(end) => assert!(end.is_none() && !cut),
+                    Err(error) => assert!(cut && error.kind() == io::ErrorKind::UnexpectedEof),
+                }
+            });
+        }
+
         /// Any messages come through any cutting of the stream, in order.
         #[test]
         fn messages_come_through_as_they_are(

@@ -297,3 +297,90 @@ impl Forwarder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use worknode_protocol::config::model::mesh::{FirewallRule, Pattern};
+
+    use super::*;
+
+    fn forwarder(rules: &[FirewallRule]) -> Forwarder {
+        let firewall = (!rules.is_empty()).then(|| Firewall::new(rules).unwrap());
+        Forwarder::new("own".to_owned(), firewall, watch::channel(View::default()).1)
+    }
+
+    fn parse(name: &str) -> ServiceName {
+        ServiceName::parse(name).unwrap()
+    }
+
+    fn unsent(sent: &Sent) -> Option<Unsent> {
+        if let Sent::No(unsent) = sent { Some(*unsent) } else { None }
+    }
+
+    #[tokio::test]
+    async fn what_is_for_this_node_comes_to_its_service() {
+        let forwarder = forwarder(&[]);
+        let service = forwarder.open("svc").unwrap();
+        let own = forwarder.hash_of("localhost");
+        // Delivery needs no hops (mesh-protocol 3.2).
+        forwarder.send(parse("from"), (own, parse("svc")), 0, b"payload");
+        let datagram = service.inbox().datagram().await;
+        assert_eq!((datagram.from_node, datagram.from_service), (name_hash("own"), parse("from")));
+        assert_eq!(datagram.payload, "payload");
+        let sent = forwarder.send(parse("from"), (name_hash("other"), parse("svc")), MOST_HOPS, b"");
+        assert_eq!(unsent(&sent), Some(Unsent::NoRoute));
+    }
+
+    /// mesh-protocol 9: reject tells, drop is silent.
+    #[tokio::test]
+    async fn a_rule_rejects_with_words_or_drops_in_silence() {
+        let rule = |action, to: &str| FirewallRule {
+            action,
+            from_node: None,
+            to_node: None,
+            from_service: None,
+            to_service: Some(Pattern::Exact(to.to_owned())),
+        };
+        let rules = [rule(FirewallAction::Reject, "closed"), rule(FirewallAction::Drop, "silent")];
+        let forwarder = forwarder(&rules);
+        let sender = forwarder.ephemeral();
+        let own = forwarder.hash_of("own");
+        for to in ["silent", "closed", "nothere"] {
+            forwarder.send(sender.name(), (own, parse(to)), MOST_HOPS, b"");
+        }
+        for (to, problem) in [("closed", Problem::BlockedByFirewall), ("nothere", Problem::ServiceUnknown)] {
+            let notice = sender.inbox().notice().await;
+            assert_eq!((notice.reporter.as_str(), notice.about.to_service.as_str()), ("own", to));
+            assert!(notice.about.is(problem));
+        }
+        assert_eq!(forwarder.dropped().blocked, 2);
+    }
+
+    proptest! {
+        /// Whatever comes over a link is delivered, or counted under one cause.
+        #[test]
+        fn any_message_is_taken_or_counted(
+            mut messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..90), 1..40),
+            for_us in prop::collection::vec(any::<bool>(), 40),
+        ) {
+            let forwarder = forwarder(&[]);
+            for (message, for_us) in messages.iter_mut().zip(for_us) {
+                if let Some(first) = message.first_mut() {
+                    *first = 0;
+                }
+                if let Some(to) = message.get_mut(12..20).filter(|_| for_us) {
+                    to.copy_from_slice(&name_hash("own").to_be_bytes());
+                }
+                let before = total(forwarder.dropped());
+                forwarder.receive(BytesMut::from(&message[..]));
+                prop_assert!(total(forwarder.dropped()) > before, "there is no service, and no link");
+            }
+        }
+    }
+
+    fn total(dropped: Dropped) -> u64 {
+        let Dropped { malformed, no_route, expired, blocked, no_room, no_service } = dropped;
+        malformed + no_route + expired + blocked + no_room + no_service
+    }
+}
