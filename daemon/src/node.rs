@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc};
 
 use tokio::{
     net::{TcpListener, UnixListener},
+    signal::unix::{Signal, SignalKind, signal},
     task::JoinHandle,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -23,7 +24,7 @@ use crate::{
     control::{
         Context,
         listener::{self, Admission, Source},
-        reload::Reload,
+        reload::{self, Reload},
         status::{self, Machine},
         unix_socket::{UnixSocket, UnixSocketError},
     },
@@ -98,6 +99,7 @@ pub struct Node {
     stop_helpers: CancellationToken,
     doors: Doors,
     bridges: Bridges,
+    hangups: Signal,
 }
 
 /// Where control connections come in.
@@ -145,20 +147,30 @@ impl Node {
             admission: Admission::new(config.limits.connections),
             limits: config.limits,
         };
+        let hangups = signal(SignalKind::hangup())?;
         let orphans = tokio::spawn(orphans::watch(context.units.clone(), stop_helpers.clone()));
         let helpers = vec![keepers, file_events, orphans];
         let service_manager = ServiceManager::find(std::env::var_os(service_manager::VARIABLE))?;
-        Ok(Self { context: Arc::new(context), doors, bridges, service_manager, helpers, stop_helpers })
+        Ok(Self { context: Arc::new(context), doors, bridges, hangups, service_manager, helpers, stop_helpers })
     }
 
     /// Serves until asked to go. True: everything came to rest in time.
     pub async fn serve(self, mut requests: shutdown::Requests) -> bool {
-        let Self { context, doors: Doors { sources, sockets }, bridges, service_manager, helpers, stop_helpers } = self;
+        let Self {
+            context,
+            doors: Doors { sources, sockets },
+            bridges,
+            hangups,
+            service_manager,
+            helpers,
+            stop_helpers,
+        } = self;
         let stop = CancellationToken::new();
         let (listeners, sessions) = (TaskTracker::new(), TaskTracker::new());
         for source in sources {
             listeners.spawn(listener::serve(source, context.clone(), sessions.clone(), stop.clone()));
         }
+        listeners.spawn(reload::at_hangups(hangups, context.clone(), stop.clone()));
         listeners.close();
         let bridge_sockets = bridges.serve(&sessions, &stop);
         info!("Initialization complete");

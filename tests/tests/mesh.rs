@@ -281,6 +281,10 @@ fn a_reload_touches_only_what_changed() -> Result<()> {
     assert_eq!(reload(&before)?, json!({"Success": true}));
     until(&hub, SETTLED, "the end of the link", |status| status["RoutingTable"].get("late").is_none())?;
     reaches(&leaf, "hub", SETTLED)?;
+    // SIGHUP says the same without an answer.
+    std::fs::write(hub.config(), &more)?;
+    rustix::process::kill_process(hub.pid()?, rustix::process::Signal::HUP)?;
+    reaches(&late, "leaf", SETTLED)?;
     let log = hub.log();
     assert!(!log.lines().any(|line| line.contains("disconnected") && line.contains("peer=leaf")), "{log}");
     Ok(())

@@ -185,7 +185,7 @@ fn target(
         if let Some(ttl) = &submit.ttl {
             parse_go(ttl).map_err(SubmitError::Ttl)?;
         }
-        return Err(SubmitError::NoRoute);
+        return Err(SubmitError::OtherNode);
     }
     if submit.ttl.is_some() {
         return Err(SubmitError::TtlOfLocalWork);

@@ -6,6 +6,9 @@
 
 use std::sync::Arc;
 
+use tokio::signal::unix::Signal;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
 use worknode_mesh::{MeshHandle, tls::Named};
 use worknode_protocol::{
     config::{
@@ -15,6 +18,7 @@ use worknode_protocol::{
     control::ReloadError,
 };
 
+use super::Context;
 use crate::{backends, host::ThisHost};
 
 /// Reading the configuration again.
@@ -46,5 +50,19 @@ impl Reload {
         });
         let wanted = read.await.map_err(|panic| ReloadError::Failed(panic.to_string()))??;
         mesh.set_backends(wanted).await.map(drop).map_err(|fault| ReloadError::Failed(fault.to_string()))
+    }
+}
+
+/// Reloads at each SIGHUP until `stop`. What came of it is told in the log: nobody waits for an answer.
+pub async fn at_hangups(mut hangups: Signal, context: Arc<Context>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            hangup = hangups.recv() => if hangup.is_none() { return },
+        }
+        match context.reload.run(&context.mesh, &context.tls).await {
+            Ok(()) => info!("SIGHUP: configuration reloaded"),
+            Err(fault) => error!("SIGHUP: nothing changed: {fault}"),
+        }
     }
 }
