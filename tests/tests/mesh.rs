@@ -1,6 +1,8 @@
 //! Nodes as processes in one mesh: chains, rings, restarts, reloads. With `RECEPTOR_BIN` naming a Go daemon, the same with
 //! nodes of both kinds between each other.
 
+#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
