@@ -2,6 +2,7 @@
 //! nodes of both kinds between each other.
 
 #![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "figures for who asks for them with --nocapture")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
