@@ -59,6 +59,8 @@ pub(crate) struct Blocked {
     pub(crate) outbox: Arc<Outbox>,
     /// The flow in it.
     pub(crate) flow: FlowKey,
+    /// Length of the message that found none, in bytes.
+    pub(crate) length: usize,
 }
 
 /// Where a datagram comes from.
@@ -205,10 +207,11 @@ impl Forwarder {
             return Sent::Yes;
         };
         let short = [header.from_service, header.to_service].iter().any(|name| name.is(PING) || name.is(UNREACH));
+        let length = message.len();
         let queued = if short { outbox.push_short(&flow, message) } else { outbox.push_flow(&flow, message) };
         match (queued, origin) {
             (Queued::Yes, _) => Sent::Yes,
-            (Queued::Full, Origin::Here) if !short => Sent::Full(Blocked { outbox, flow }),
+            (Queued::Full, Origin::Here) if !short => Sent::Full(Blocked { outbox, flow, length }),
             (Queued::Never, Origin::Here) => {
                 self.drops.no_room.count();
                 Sent::No(Unsent::TooLong)

@@ -158,26 +158,25 @@ impl Outbox {
         queued
     }
 
-    /// Waits until a message of that flow may find room. Ready at once for a link that is closed.
-    pub(crate) fn poll_room(&self, flow: &FlowKey, cx: &mut Context<'_>) -> Poll<()> {
+    /// Waits until a message of that flow, so many bytes long, finds room. Ready at once for a link that is closed.
+    ///
+    /// Never ready where [`Self::push_flow`] would find none: whoever sends as soon as this is ready would not come to rest.
+    pub(crate) fn poll_room(&self, key: &FlowKey, length: usize, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        let free = state.free();
-        let closed = state.closed;
-        match state.flows.get_mut(flow) {
-            Some(flow) if !closed && flow.bytes > free / 2 => {
-                if !flow.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-                    flow.waiting.push(cx.waker().clone());
-                }
-                Poll::Pending
-            }
-            _ => Poll::Ready(()),
+        if state.has_room(key, length) {
+            return Poll::Ready(());
         }
+        if let Some(flow) = state.flows.get_mut(key)
+            && !flow.waiting.iter().any(|waker| waker.will_wake(cx.waker()))
+        {
+            flow.waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
-    /// Whether [`Self::poll_room`] would have to wait.
-    pub(crate) fn has_room(&self, flow: &FlowKey) -> bool {
-        let state = self.lock();
-        state.closed || state.flows.get(flow).is_none_or(|flow| flow.bytes <= state.free() / 2)
+    /// Whether [`Self::poll_room`] would not have to wait.
+    pub(crate) fn has_room(&self, key: &FlowKey, length: usize) -> bool {
+        self.lock().has_room(key, length)
     }
 
     /// The next messages to be sent, in order, appended to `batch`. Waits until there are some; ready with nothing when
@@ -208,6 +207,14 @@ impl Outbox {
 impl State {
     fn free(&self) -> usize {
         ROOM.saturating_sub(self.bytes)
+    }
+
+    /// Whether a flow that had to wait may go on: it has sent enough for others to find room, and a message fits. One
+    /// that has nothing queued can always send one.
+    fn has_room(&self, key: &FlowKey, length: usize) -> bool {
+        let free = self.free();
+        let fits = |flow: &Flow| flow.bytes <= free / 2 && flow.bytes + length + OVERHEAD <= free;
+        self.closed || self.flows.get(key).is_none_or(|flow| flow.messages.is_empty() || fits(flow))
     }
 
     fn push_flow(&mut self, key: &FlowKey, message: Bytes) -> Queued {

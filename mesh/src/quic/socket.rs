@@ -62,7 +62,7 @@ impl Socket {
     fn remember(&self, task: task::Id, blocked: Blocked) {
         let mut all = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
         // A connection may end while it waits; its entry goes when there is room again.
-        all.retain(|_, blocked| !blocked.outbox.has_room(&blocked.flow));
+        all.retain(|_, blocked| !blocked.outbox.has_room(&blocked.flow, blocked.length));
         all.insert(task, blocked);
         self.waiting.store(all.len(), Ordering::Release);
     }
@@ -74,7 +74,7 @@ impl Socket {
         let Some(task) = task::try_id() else { return Poll::Ready(()) };
         let mut all = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(blocked) = all.get(&task) else { return Poll::Ready(()) };
-        std::task::ready!(blocked.outbox.poll_room(&blocked.flow, cx));
+        std::task::ready!(blocked.outbox.poll_room(&blocked.flow, blocked.length, cx));
         all.remove(&task);
         self.waiting.store(all.len(), Ordering::Release);
         Poll::Ready(())

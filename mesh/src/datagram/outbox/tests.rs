@@ -94,12 +94,12 @@ fn a_sender_without_room_is_woken_when_there_is_some() {
     while outbox.push_flow(&key(1), message(1, 60_000)) == Queued::Yes {}
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(Arc::clone(&woken));
-    assert!(outbox.poll_room(&key(1), &mut Context::from_waker(&waker)).is_pending());
-    assert!(!outbox.has_room(&key(1)));
-    assert!(outbox.has_room(&key(2)));
+    assert!(outbox.poll_room(&key(1), 1_000, &mut Context::from_waker(&waker)).is_pending());
+    assert!(!outbox.has_room(&key(1), 1_000));
+    assert!(outbox.has_room(&key(2), 1_000));
     take(&outbox);
     assert_eq!(woken.0.load(Ordering::Relaxed), 0, "there is some room, but not enough to go on");
-    while !outbox.has_room(&key(1)) {
+    while !outbox.has_room(&key(1), 1_000) {
         take(&outbox);
     }
     assert_eq!(woken.0.load(Ordering::Relaxed), 1);
@@ -112,7 +112,7 @@ fn what_is_closed_sends_the_rest_and_takes_nothing() {
     while outbox.push_flow(&key(1), message(1, 60_000)) == Queued::Yes {}
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(Arc::clone(&woken));
-    assert!(outbox.poll_room(&key(1), &mut Context::from_waker(&waker)).is_pending());
+    assert!(outbox.poll_room(&key(1), 1_000, &mut Context::from_waker(&waker)).is_pending());
     outbox.close();
     assert_eq!(woken.0.load(Ordering::Relaxed), 1);
     assert_eq!(outbox.push_routing(message(4, 3)), Queued::Never);
@@ -143,4 +143,37 @@ fn many_flows_stay_within_twice_the_room() {
     let state = outbox.lock();
     assert!(state.bytes <= 2 * ROOM);
     assert_eq!(state.flows.len(), state.turns.len());
+}
+
+/// Else a connection would ask and send by turns, for ever, and hold the thread on which the link's writer is to run.
+#[test]
+fn a_sender_is_not_told_of_room_in_which_its_message_does_not_fit() {
+    let outbox = Outbox::new(65_535, 65_535);
+    assert_eq!(outbox.push_flow(&key(1), message(1, 100)), Queued::Yes);
+    for flow in 2..=255 {
+        while outbox.push_flow(&key(flow), message(flow, 65_000)) == Queued::Yes
+            && outbox.lock().flows[&key(flow)].messages.len() < 2
+        {}
+        let long = outbox.push_flow(&key(1), message(1, 60_000));
+        if long == Queued::Full {
+            break;
+        }
+        assert_eq!(long, Queued::Yes);
+        let mut state = outbox.lock();
+        let flow = state.flows.get_mut(&key(1)).unwrap();
+        let taken = size(&flow.messages.pop_back().unwrap());
+        flow.bytes -= taken;
+        state.bytes -= taken;
+    }
+    assert_eq!(outbox.push_flow(&key(1), message(1, 60_000)), Queued::Full);
+    assert!(outbox.has_room(&key(1), 100), "a short one fits");
+    assert!(!outbox.has_room(&key(1), 60_000));
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(woken.clone());
+    assert!(outbox.poll_room(&key(1), 60_000, &mut Context::from_waker(&waker)).is_pending());
+    while woken.0.load(Ordering::Relaxed) == 0 {
+        assert!(!take(&outbox).is_empty(), "whoever waits is woken before all is sent");
+    }
+    assert!(outbox.poll_room(&key(1), 60_000, &mut Context::from_waker(&waker)).is_ready());
+    assert_eq!(outbox.push_flow(&key(1), message(1, 60_000)), Queued::Yes);
 }
