@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use worknode_protocol::mesh::ServiceAdvertisement;
 
 use super::Limits;
+use super::table::SPARE;
 
 /// An advertisement that was not repeated for so long is dropped: three periods, and some more.
 const EXPIRY: Duration = Duration::from_secs(200);
@@ -19,6 +20,9 @@ const UNREACHABLE_EXPIRY: Duration = Duration::from_secs(60);
 
 /// For so long it is remembered that a service was withdrawn, so that the word of it does not circle (12.2).
 const CANCEL_MEMORY: Duration = Duration::from_secs(600);
+
+/// When all are of worth, so long passes before it is looked again for one that is not.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A node and its service.
 pub(super) type Key = (Arc<str>, Box<str>);
@@ -58,11 +62,13 @@ pub(super) struct Ads {
     held: BTreeMap<Key, Ad>,
     bytes: usize,
     limits: Limits,
+    /// Nothing could be dropped; not before this time is that tried again.
+    look_again: Option<Duration>,
 }
 
 impl Ads {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { held: BTreeMap::new(), bytes: 0, limits }
+        Self { held: BTreeMap::new(), bytes: 0, limits, look_again: None }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -94,7 +100,7 @@ impl Ads {
             return Taken::Old;
         }
         self.remove(&key);
-        if !self.make_room(message.len(), is_reachable) {
+        if !self.make_room(now, message.len(), is_reachable) {
             return Taken::Full;
         }
         self.bytes += message.len();
@@ -116,16 +122,31 @@ impl Ads {
         }
     }
 
-    /// Makes room for one more: withdrawals go first, then what nodes out of reach have said, the oldest first.
-    fn make_room(&mut self, bytes: usize, is_reachable: impl Fn(&str) -> bool) -> bool {
-        while self.held.len() >= self.limits.advertisements || self.bytes + bytes > self.limits.advertisement_bytes {
-            let worthless = self.held.iter().filter(|((node, _), ad)| ad.cancel || !is_reachable(node));
-            let Some(key) = worthless.min_by_key(|(_, ad)| (!ad.cancel, ad.heard)).map(|(key, _)| key.clone()) else {
-                return false;
-            };
+    /// Makes room for one more: withdrawals go first, then what nodes out of reach have said, the oldest first. Some more is
+    /// dropped than is needed, and if nothing can be, it is not looked for again at once: it costs a look at all.
+    fn make_room(&mut self, now: Duration, bytes: usize, is_reachable: impl Fn(&str) -> bool) -> bool {
+        let full = |ads: &Self, count: usize, bytes: usize| {
+            ads.held.len() + count > ads.limits.advertisements || ads.bytes + bytes > ads.limits.advertisement_bytes
+        };
+        if !full(self, 1, bytes) {
+            return true;
+        }
+        if self.look_again.is_some_and(|at| now < at) {
+            return false;
+        }
+        let worthless = self.held.iter().filter(|((node, _), ad)| ad.cancel || !is_reachable(node));
+        let mut worthless: Vec<_> = worthless.map(|(key, ad)| ((!ad.cancel, ad.heard), key.clone())).collect();
+        worthless.sort_unstable();
+        let (more, more_bytes) = (self.limits.advertisements / SPARE, self.limits.advertisement_bytes / SPARE);
+        for (_, key) in worthless {
+            if !full(self, 1 + more, bytes + more_bytes) {
+                break;
+            }
             self.remove(&key);
         }
-        true
+        let still_full = full(self, 1, bytes);
+        self.look_again = still_full.then_some(now + LOOK_AGAIN);
+        !still_full
     }
 
     /// Drops what has expired; `own` does not expire.

@@ -19,6 +19,9 @@ pub(super) const SILENCE: Duration = Duration::from_secs(95);
 /// (mesh-protocol 4.2, 5), and gets it back with the next update only.
 const REPEAT: Duration = Duration::from_secs(25);
 
+/// When room is made, one part of so many of the whole is made free.
+pub(super) const SPARE: usize = 64;
+
 /// Place of a node in the table. Used again when the node is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct NodeIndex(u32);
@@ -93,6 +96,8 @@ pub(super) struct Table {
     limits: Limits,
     costs: usize,
     foreign: usize,
+    /// There was no room, and nothing to forget, since the last calculation.
+    all_needed: bool,
 }
 
 /// Whether a text can be the name of a node: `localhost` is what each calls itself (mesh-protocol 3.1).
@@ -111,6 +116,7 @@ impl Table {
             limits,
             costs: 0,
             foreign: 0,
+            all_needed: false,
         }
     }
 
@@ -286,20 +292,38 @@ impl Table {
     }
 
     /// Makes room for so many further names and costs, by forgetting nodes that are out of reach, the longest first.
+    ///
+    /// All nodes are looked at for that, so some more than needed are forgotten: else each further made-up name would cost a
+    /// look at all, and a flood of them the whole processor.
     fn make_room(&mut self, names: usize, costs: usize) -> bool {
-        while self.len() + names > self.limits.nodes || self.costs + costs > self.limits.costs {
-            let unreachable =
-                self.iter().filter_map(|(index, node)| Some((node.entry.as_ref()?.unreachable_since?, index)));
-            let Some((_, oldest)) = unreachable.min() else { return false };
+        let full = |table: &Self, names, costs| {
+            table.len() + names > table.limits.nodes || table.costs + costs > table.limits.costs
+        };
+        if !full(self, names, costs) {
+            return true;
+        }
+        if self.all_needed {
+            return false;
+        }
+        let mut unreachable: Vec<_> =
+            self.iter().filter_map(|(index, node)| Some((node.entry.as_ref()?.unreachable_since?, index))).collect();
+        unreachable.sort_unstable();
+        let (more_names, more_costs) = (self.limits.nodes / SPARE, self.limits.costs / SPARE);
+        for (_, oldest) in unreachable {
+            if !full(self, names + more_names, costs + more_costs) {
+                break;
+            }
             self.forget(oldest);
         }
-        true
+        self.all_needed = full(self, names, costs);
+        !self.all_needed
     }
 
     /// Forgets what a node has said; its name too, unless others mention it.
     pub(super) fn forget(&mut self, index: NodeIndex) {
         let Some(node) = self.nodes.get_mut(index.position()).and_then(Option::as_mut) else { return };
         let Some(entry) = node.entry.take() else { return };
+        self.all_needed = false;
         self.foreign -= usize::from(entry.stamp.is_some() && entry.max_message == 0);
         self.unmention(&entry.costs);
         self.drop_unused(index);
@@ -367,6 +391,7 @@ impl Table {
 
     /// Notes which nodes can be reached now.
     pub(super) fn reached(&mut self, now: Duration, is_reached: impl Fn(NodeIndex) -> bool) {
+        self.all_needed = false;
         for (index, node) in (0..).map(NodeIndex).zip(&mut self.nodes) {
             let Some(entry) = node.as_mut().and_then(|node| node.entry.as_mut()) else { continue };
             entry.unreachable_since = if is_reached(index) { None } else { entry.unreachable_since.or(Some(now)) };
