@@ -3,7 +3,7 @@
 use worknode_mesh::{
     Settings,
     backend::{BackendError, BackendSettings, BackendTls, Redial},
-    tls::{Named, TlsError},
+    tls::{DEFAULT, Named, TlsError},
 };
 use worknode_protocol::config::model::{
     NodeConfig, NodeSection,
@@ -43,18 +43,17 @@ pub fn of(config: &NodeConfig, named: &Named) -> Result<Vec<BackendSettings>, Ba
 }
 
 fn tls_of(backend: &Backend, named: &Named) -> Result<BackendTls, BackendsError> {
-    let unknown = |name: &String| BackendsError::UnknownTls(name.clone());
+    let unknown = |name: &str| BackendsError::UnknownTls(name.to_owned());
+    let client =
+        |name: &str| Ok::<_, BackendsError>(BackendTls::Client(named.client(name)?.ok_or_else(|| unknown(name))?));
     Ok(match backend {
         Backend::Listener(listener) => match &listener.tls {
             None => BackendTls::Off,
             Some(name) => BackendTls::Server(named.server(name).ok_or_else(|| unknown(name))?),
         },
         Backend::Peer(peer) => match &peer.tls {
-            Some(name) if name == "default" => BackendTls::Client(named.default_client()?),
-            Some(name) => BackendTls::Client(named.client(name).ok_or_else(|| unknown(name))?),
-            None if peer.transport == Transport::WebSocket && peer.address.starts_with("wss:") => {
-                BackendTls::Client(named.default_client()?)
-            }
+            Some(name) => client(name)?,
+            None if peer.transport == Transport::WebSocket && peer.address.starts_with("wss:") => client(DEFAULT)?,
             None => BackendTls::Off,
         },
     })

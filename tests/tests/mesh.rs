@@ -159,6 +159,16 @@ fn a_chain_of_ours() -> Result<()> {
     a_chain(&[Ours, Ours, Ours, Ours])
 }
 
+/// Who asks for TLS gets it, or an error: the built-in kind, which trusts everybody, does not take its place.
+#[test]
+fn the_default_tls_is_not_the_built_in_one() -> Result<()> {
+    let nodes = linked(&[Ours, Ours], false)?.context("ours can always be had")?;
+    reaches(&nodes[0], "n2", SETTLED)?;
+    let refused = nodes[0].connect()?.ask("connect n2 control default")?;
+    ensure!(refused.starts_with("ERROR: ") && refused.contains("certificate"), "{refused}");
+    Ok(())
+}
+
 #[test]
 fn a_receptor_between_ours() -> Result<()> {
     a_chain(&[Ours, Go, Ours])

@@ -66,11 +66,18 @@ fn nanoseconds(time: Duration) -> GoDuration {
     GoDuration::from_nanos(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
 }
 
-/// Opens a stream to a service. The TLS name `default` stands for none, unless settings of that name are configured.
+/// Opens a stream to a service. An empty TLS name stands for none.
 async fn connect(node: &str, service: &str, tls: Option<String>, context: &Context) -> Result<Next, ConnectError> {
-    let tls = match tls {
-        Some(name) if !context.knows_tls_client(&name) => return Err(ConnectError::UnknownTlsConfig(name)),
-        name => name.and_then(|name| context.tls.client(&name)),
+    let tls = match tls.filter(|name| !name.is_empty()) {
+        None => None,
+        Some(name) => {
+            let (named, wanted) = (context.tls.clone(), name.clone());
+            // The system's authorities may have to be read.
+            let found = tokio::task::spawn_blocking(move || named.client(&wanted)).await;
+            let found = found.map_err(|panic| ConnectError::Other(panic.to_string()))?;
+            let found = found.map_err(|fault| ConnectError::Other(fault.to_string()))?;
+            Some(found.ok_or(ConnectError::UnknownTlsConfig(name))?)
+        }
     };
     let stream = context.mesh.dial(node, service, tls.as_deref()).await?;
     Ok(Next::TakeOver(Takeover::Connect(Box::new(stream))))

@@ -48,6 +48,6 @@ pub struct Context {
 impl Context {
     /// True if a `tls-client` of that name is configured; the empty name stands for none, and `default` always is.
     pub fn knows_tls_client(&self, name: &str) -> bool {
-        name.is_empty() || name == "default" || self.tls.client(name).is_some()
+        name.is_empty() || self.tls.has_client(name)
     }
 }

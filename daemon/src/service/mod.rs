@@ -210,11 +210,9 @@ fn server(tls: &Named, name: &Option<String>) -> Result<Option<Arc<Server>>, Bri
 /// `default` is always there: without settings of that name, the system's authorities, whose files are read.
 async fn client(tls: &Arc<Named>, name: &Option<String>) -> Result<Option<Arc<Client>>, BridgeError> {
     let Some(name) = name else { return Ok(None) };
-    if name == "default" {
-        let tls = Arc::clone(tls);
-        return Ok(Some(spawn_blocking(move || tls.default_client()).await.map_err(io::Error::other)??));
-    }
-    tls.client(name).map(Some).ok_or_else(|| BridgeError::UnknownTls(name.clone()))
+    let (tls, wanted) = (Arc::clone(tls), name.clone());
+    let found = spawn_blocking(move || tls.client(&wanted)).await.map_err(io::Error::other)??;
+    found.map(Some).ok_or_else(|| BridgeError::UnknownTls(name.clone()))
 }
 
 /// `host:port`, an IPv6 address in brackets.

@@ -19,7 +19,7 @@ mod watched;
 pub use client::Client;
 pub use fault::TlsError;
 pub use insecure::{INSECURE_COMMON_NAME, insecure_client, insecure_server};
-pub use named::{Named, NamedError};
+pub use named::{DEFAULT, Named, NamedError};
 pub use names::{NameFault, RECEPTOR_NAME_OID, receptor_names, receptor_names_in};
 pub use rules::Refusal;
 pub(crate) use rules::plain;

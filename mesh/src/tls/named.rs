@@ -20,6 +20,9 @@ pub enum NamedError {
     Client(TlsError),
 }
 
+/// Name of the settings of a `wss` peer that names none.
+pub const DEFAULT: &str = "default";
+
 /// All named TLS settings of a node, their files read.
 #[derive(Debug, Default)]
 pub struct Named {
@@ -51,18 +54,21 @@ impl Named {
         self.servers.get(name).cloned()
     }
 
-    /// The settings of the `tls-client` called `name`.
+    /// Whether there is a `tls-client` called `name`; `default` always is.
     #[must_use]
-    pub fn client(&self, name: &str) -> Option<Arc<Client>> {
-        self.clients.get(name).cloned()
+    pub fn has_client(&self, name: &str) -> bool {
+        name == DEFAULT || self.clients.contains_key(name)
     }
 
-    /// The settings of a `wss` peer that names none: the `tls-client` called `default`, else the system's authorities
-    /// ([`Client::system`]; reads files).
+    /// The settings of the `tls-client` called `name`. `default` without settings of that name stands for the system's
+    /// authorities ([`Client::system`]; reads files, and so may block).
     ///
     /// # Errors
     /// Those of [`Client::system`].
-    pub fn default_client(&self) -> Result<Arc<Client>, TlsError> {
-        self.client("default").map_or_else(|| Client::system().map(Arc::new), Ok)
+    pub fn client(&self, name: &str) -> Result<Option<Arc<Client>>, TlsError> {
+        match self.clients.get(name) {
+            None if name == DEFAULT => Client::system().map(Arc::new).map(Some),
+            found => Ok(found.cloned()),
+        }
     }
 }

@@ -34,8 +34,9 @@ fn the_own_certificate_must_carry_the_own_node_id() {
     let skipping = TlsServer { skip_receptor_names_check: true, ..pki.server_settings("n") };
     let unchecked = TlsClient { skip_receptor_names_check: true, ..pki.client_settings("n") };
     let named = Named::load(&[skipping], &[unchecked], &node("hub")).unwrap();
-    assert!(named.server("s").is_some() && named.client("c").is_some());
-    assert!(named.server("c").is_none() && named.client("s").is_none());
+    assert!(named.server("s").is_some() && named.client("c").unwrap().is_some());
+    assert!(named.server("c").is_none() && named.client("s").unwrap().is_none());
+    assert!(named.has_client("default") && named.client("default").unwrap().is_some(), "it is always there");
 }
 
 #[test]
