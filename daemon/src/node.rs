@@ -39,7 +39,7 @@ use crate::{
     work::{
         file_events::FileEvents,
         orphans,
-        signature::Signatures,
+        signature::{Signatures, Signer},
         units::{Units, WorkKinds},
     },
 };
@@ -138,6 +138,7 @@ impl Node {
         let context = Context {
             mesh,
             signatures: Signatures::new(config.node.id.clone(), config.work_verification.map(|key| key.public_key)),
+            signer: Signer::new(config.work_signing),
             node: config.node.id,
             units,
             events,

@@ -19,7 +19,11 @@ use std::sync::Arc;
 use worknode_mesh::{MeshHandle, tls::Named};
 use worknode_protocol::{config::model::ControlLimits, id::NodeId};
 
-use crate::work::{file_events::FileEvents, signature::Signatures, units::Units};
+use crate::work::{
+    file_events::FileEvents,
+    signature::{Signatures, Signer},
+    units::Units,
+};
 
 /// What every session may use.
 pub struct Context {
@@ -33,6 +37,8 @@ pub struct Context {
     pub events: FileEvents,
     /// Whether requests are signed where they must be.
     pub signatures: Signatures,
+    /// Signs requests to other nodes.
+    pub signer: Signer,
     /// The named TLS settings.
     pub tls: Arc<Named>,
     /// Processors and memory of this machine, for `status`.

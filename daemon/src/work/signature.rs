@@ -1,6 +1,9 @@
-//! Whether a request may be carried out: the signature that a work type can demand (control-protocol 4.7).
+//! Signatures of requests (control-protocol 4.7): [`Signatures`] checks those that a work type demands, [`Signer`] makes
+//! those that other nodes demand.
 //!
-//! The key is read anew for each signature, so that a file that was replaced counts at once.
+//! Keys are read anew for each signature, so that a file that was replaced counts at once.
+
+mod signer;
 
 use std::{
     path::{Path, PathBuf},
@@ -19,6 +22,7 @@ use worknode_protocol::{
 };
 use x509_parser::{prelude::FromDer, x509::SubjectPublicKeyInfo};
 
+pub use self::signer::Signer;
 use crate::control::stream::Carrier;
 
 /// Checks signatures for this node.

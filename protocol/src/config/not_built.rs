@@ -37,8 +37,6 @@ const CMD: &str = "work-command";
 /// What this version does not do.
 #[rustfmt::skip]
 pub const NOT_BUILT: &[Gap] = &[
-    // Signatures.
-    Action("work-signing"),
     // Other engines.
     Action("work-nomad"),
     // A process of receptor's own.

@@ -133,6 +133,11 @@ impl Token {
         (!text.is_empty()).then_some(Self(text))
     }
 
+    /// Takes a text that is not empty.
+    pub(super) fn of(text: String) -> Self {
+        Self(text)
+    }
+
     /// The token as it goes over the wire.
     pub fn as_str(&self) -> &str {
         &self.0

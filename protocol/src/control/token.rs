@@ -1,4 +1,5 @@
-//! What a signature says, before anybody has looked whether it is genuine (control-protocol 4.7, RFC 7519).
+//! What a signature says: the text that is signed, and what is read of one before anybody has looked whether it is genuine
+//! (control-protocol 4.7, RFC 7519).
 //!
 //! The texts are those of the original's token library, as clients of receptor know them.
 
@@ -9,7 +10,9 @@ use base64::{
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
+use serde_json::json;
 
+use super::Token;
 use crate::duration::GoDuration;
 
 /// Base64 as the original reads it: no padding, and bits that are left over do not matter.
@@ -82,6 +85,28 @@ pub enum Hash {
     Sha384,
     /// SHA-512.
     Sha512,
+}
+
+/// What a token that this node makes says. To be signed by RSASSA-PKCS1-v1_5 with SHA-512, the original's only scheme.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnsignedToken(String);
+
+impl UnsignedToken {
+    /// A token that `node` accepts until `expires`, which counts in whole seconds.
+    pub fn new(node: &str, expires: Timestamp) -> Self {
+        let claims = json!({"aud": [node], "exp": expires.as_second()});
+        Self(format!("{}.{}", BASE64.encode(r#"{"alg":"RS512","typ":"JWT"}"#), BASE64.encode(claims.to_string())))
+    }
+
+    /// The bytes to sign.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// The token with its signature.
+    pub fn signed(self, signature: &[u8]) -> Token {
+        Token::of(format!("{}.{}", self.0, BASE64.encode(signature)))
+    }
 }
 
 /// A token whose signature is still to be checked.
@@ -283,6 +308,16 @@ mod tests {
         assert_eq!(check(&format!(r#"{{"nbf":{}}}"#, at + 9)), Err("token is not valid yet".to_owned()));
         assert_eq!(check(&format!(r#"{{"iat":{}}}"#, at + 9)), Err("token used before issued".to_owned()));
         assert_eq!(check(r#"{"exp":1e300,"nbf":-1e300}"#), Ok(()));
+    }
+
+    /// The claims of control-protocol 4.7, in the original's order.
+    #[test]
+    fn a_token_of_ours_says_node_and_end() {
+        let token = UnsignedToken::new("n3", "2026-11-21T01:02:06.7Z".parse().unwrap());
+        let token = token.signed(b"s");
+        let parts: Vec<_> = token.as_str().split('.').map(|part| decode(part).unwrap()).collect();
+        let expected = [r#"{"alg":"RS512","typ":"JWT"}"#, r#"{"aud":["n3"],"exp":1795222926}"#, "s"];
+        assert_eq!(parts, expected.map(|part| part.as_bytes().to_vec()));
     }
 
     proptest::proptest! {

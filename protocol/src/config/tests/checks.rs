@@ -320,7 +320,6 @@ fn values_of_commands_are_checked() {
 #[test]
 fn what_is_not_built_is_refused_by_name() {
     let cases = [
-        ("- work-signing: {privatekey: /rx/key.pem}", "action work-signing"),
         ("- work-nomad: {worktype: a, image: b}", "action work-nomad"),
         ("- command-runner: {command: a, params: b, unitdir: c}", "action command-runner"),
         ("- work-command: {worktype: a, command: b, memorymax: 1Gi}", "key memorymax of work-command"),
@@ -334,7 +333,8 @@ fn what_is_not_built_is_refused_by_name() {
 /// "documented default: 5 minutes. Do implement the default" (the original panics).
 #[test]
 fn a_signature_is_valid_for_five_minutes() {
-    let config = super::super::model::WorkSigning::DEFAULT_TOKEN_EXPIRATION;
-    assert_eq!(config, Duration::from_secs(300));
-    assert!(file("- work-signing: {privatekey: /rx/key.pem}").contains("action work-signing is not available"));
+    for (keys, seconds) in [("", 300), (", tokenexpiration: 1h30m", 5400)] {
+        let config = config(&format!("- work-signing: {{privatekey: /rx/key.pem{keys}}}"));
+        assert_eq!(config.work_signing.map(|signing| signing.token_expiration), Some(Duration::from_secs(seconds)));
+    }
 }

@@ -111,14 +111,14 @@ fn errors(text: &str) -> Vec<String> {
 
 #[test]
 fn what_this_version_does_can_be_run() {
-    for example in [LOCAL, AWX, KUBERNETES, LEAF] {
+    for example in [LOCAL, AWX, KUBERNETES, HUB, LEAF] {
         assert_eq!(errors(example), Vec::<String>::new(), "{example}");
     }
 }
 
 #[test]
 fn the_rest_is_refused_by_name_alone() {
-    for example in [IN_CLUSTER, JOB, NOMAD, HUB] {
+    for example in [IN_CLUSTER, JOB, NOMAD] {
         let errors = errors(example);
         assert!(!errors.is_empty());
         for error in errors {
