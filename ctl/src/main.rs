@@ -2,7 +2,7 @@
 //!
 //! A command line goes through two forms: [`cli`] is what was typed, checked only for itself; [`job`] is what it means
 //! once settings, environment and files have been looked at. [`commands`] carries a job out over a [`connect`]ion and
-//! writes through [`output`]. Data goes to stdout, everything else to stderr; [`exit`] lists the ways to end.
+//! writes through [`output`]; [`mesh`] reads what a node knows of the others. Data goes to stdout, everything else to stderr; [`exit`] lists the ways to end.
 
 mod cli;
 mod commands;
@@ -11,6 +11,7 @@ mod environment;
 mod exit;
 mod failure;
 mod job;
+mod mesh;
 mod output;
 mod settings;
 

@@ -1,6 +1,7 @@
 //! What is printed, and how: the only place that writes to stdout and stderr.
 
 mod python;
+mod table;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -11,6 +12,7 @@ use serde_json::Value;
 use worknode_protocol::json;
 
 pub(crate) use self::python::{number, repr};
+pub(crate) use self::table::{one_line, table};
 use crate::cli::OutputArgs;
 use crate::environment::Environment;
 use crate::failure::Failure;

@@ -25,6 +25,13 @@ The control socket is the first of these that is given:
   the key `socket` of ~/.config/worknode/ctl.toml, of /etc/worknode/ctl.toml
   /run/worknode/worknode.sock, /run/receptor/receptor.sock, if it exists";
 
+/// What `ctl status --help` says after the options.
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  ctl status --graph
+  ctl status --graph=dot | dot -Tsvg -o mesh.svg
+  ctl status --node hub --graph=mermaid";
+
 /// What `ctl --help` says after the options.
 fn after_help() -> String {
     format!("{SOCKET_ORDER}\n\n{EXIT_CODES}")
@@ -96,7 +103,20 @@ pub(crate) struct OutputArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Show the status of the node and what it knows of the mesh
-    Status,
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status {
+        /// Draw the links of the mesh instead: as text, or for `dot` or Mermaid
+        #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
+        #[arg(conflicts_with = "json")]
+        graph: Option<GraphForm>,
+
+        #[command(flatten)]
+        via: Via,
+    },
+
+    /// The nodes of the mesh
+    #[command(subcommand)]
+    Node(NodeVerb),
 
     /// Ping a node
     ///
@@ -121,7 +141,10 @@ pub(crate) enum Verb {
     /// Have the node read its configuration again
     ///
     /// Ends with 3 if a changed action cannot be reloaded, with 4 if the new configuration cannot be read or applied.
-    Reload,
+    Reload {
+        #[command(flatten)]
+        via: Via,
+    },
 
     /// Show the versions of ctl and of the node
     Version,
@@ -156,6 +179,30 @@ pub(crate) enum Verb {
         /// Verb to describe; none for the page of ctl itself
         verb: Vec<String>,
     },
+}
+
+/// The verbs about nodes.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeVerb {
+    /// List the nodes of the mesh: how they are reached, their services and work types
+    ///
+    /// COST is that of the whole way. Work types with a star want signed requests.
+    #[command(after_help = "Examples:\n  ctl node list\n  ctl node list --node hub --json")]
+    List {
+        #[command(flatten)]
+        via: Via,
+    },
+}
+
+/// Ways to draw a mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum GraphForm {
+    /// A tree of the cheapest ways, and the links beside it
+    Text,
+    /// The language of Graphviz
+    Dot,
+    /// The language of Mermaid
+    Mermaid,
 }
 
 /// Shells with completions.

@@ -57,6 +57,10 @@ fn words_of_the_original_client_are_understood() {
         "ctl work release --force --all",
         "ctl work release A",
         "ctl reload",
+        "ctl status --graph",
+        "ctl status --graph=dot --node n2 --tls-client theirs",
+        "ctl reload --node n2",
+        "ctl node list --json",
         "ctl version",
     ] {
         parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
@@ -85,6 +89,10 @@ fn nonsense_is_refused() {
         "ctl",
         "ctl bogus",
         "ctl ping",
+        "ctl node",
+        "ctl status --graph=svg",
+        "ctl status --graph dot",
+        "ctl status --graph --json",
         "ctl ping n1 --delay -1",
         "ctl ping n1 --delay x",
         "ctl ping n1 --count -1",

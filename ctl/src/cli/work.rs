@@ -3,14 +3,22 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use worknode_protocol::duration::GoDuration;
 
+/// What `ctl work submit --help` says after the options.
+const SUBMIT_EXAMPLES: &str = "\
+Examples:
+  ctl work submit kubeit --param secret_kube_pod=@pod.yml -p input.txt
+  ctl work submit cat --node edge7 -l hello -f --rm
+  ctl work submit ansible-runner --node edge7 --tls-client mesh --signwork --ttl 1h -p job.zip";
+
 /// The verbs about work units.
 #[derive(Debug, Subcommand)]
 pub(crate) enum WorkVerb {
     /// List the units of a node
+    #[command(after_help = "Examples:\n  ctl work list --table\n  ctl work list --node edge7 --state Running -q")]
     List(ListArgs),
 
     /// Submit a new unit
-    #[command(after_help = "Example:\n  ctl work submit kubeit --param secret_kube_pod=@pod.yml -p input.txt")]
+    #[command(after_help = SUBMIT_EXAMPLES)]
     Submit(SubmitArgs),
 
     /// Print all output of a unit, from its first byte until it ends

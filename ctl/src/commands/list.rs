@@ -7,7 +7,7 @@ use super::Node;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::job::{ListForm, ListJob};
-use crate::output::Printer;
+use crate::output::{self, Printer, one_line};
 
 pub(super) fn run(node: &Node, job: &ListJob, printer: &mut Printer) -> Result<Exit, Failure> {
     let request = Request::Work(WorkRequest::List { unit: job.unit.clone() });
@@ -46,22 +46,7 @@ fn table(units: &Map<String, Value>) -> String {
         ],
         Err(error) => [one_line(unit), String::new(), "?".to_owned(), String::new(), error.to_string()],
     }));
-    let mut widths = [0; HEADINGS.len()];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let lines = rows.iter().map(|row| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
-    });
-    lines.collect()
-}
-
-/// `text` without control characters: what a pod or another node wrote must not steer the terminal.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    output::table(&rows)
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 mod bridge;
 mod describe;
 mod follow;
+mod graph;
 mod list;
 mod node;
+mod nodes;
 mod prune;
 mod results;
 mod status;
@@ -45,7 +47,8 @@ impl Node {
 pub(crate) fn run(job: Job, printer: &mut Printer) -> Result<Exit, Failure> {
     let node = &Node { target: job.target, hop: job.hop };
     match job.action {
-        Action::Status => status::run(node, printer),
+        Action::Status { graph } => status::run(node, graph, printer),
+        Action::Nodes => nodes::run(node, printer),
         Action::Ping { node: to, count, delay } => node::ping(node, &to, count, delay, printer),
         Action::Traceroute { node: to } => node::traceroute(node, &to, printer),
         Action::Reload => node::reload(node, printer),

@@ -6,16 +6,22 @@ use serde_json::{Map, Value};
 use worknode_protocol::control::Request;
 use worknode_protocol::control::client::AnswerError;
 
-use super::Node;
+use super::{Node, graph};
+use crate::cli::GraphForm;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::mesh::Mesh;
 use crate::output::{Printer, number, repr};
 
 /// Least width of the first column.
 const LEAST_WIDTH: usize = 12;
 
-pub(super) fn run(node: &Node, printer: &mut Printer) -> Result<Exit, Failure> {
+pub(super) fn run(node: &Node, form: Option<GraphForm>, printer: &mut Printer) -> Result<Exit, Failure> {
     let answer = node.session()?.ask(&Request::Status { fields: None })?;
+    if let Some(form) = form {
+        printer.data(graph::draw(&Mesh::of(answer.fields()), form).as_bytes())?;
+        return Ok(Exit::Done);
+    }
     if printer.json() {
         printer.indented(&answer.into_value())?;
         return Ok(Exit::Done);
@@ -117,7 +123,7 @@ fn work_types(out: &mut String, advertisements: &[Value], width: usize, title: &
 }
 
 /// The date and time of an RFC 3339 text, in its own zone: `2026-11-21 01:38:00`.
-fn last_seen(time: &str) -> String {
+pub(super) fn last_seen(time: &str) -> String {
     match time.get(..19) {
         Some(start) => start.replacen('T', " ", 1),
         None => time.to_owned(),

@@ -9,7 +9,10 @@ use worknode_protocol::control::Prune;
 use worknode_protocol::unit::State;
 
 pub(crate) use self::submit::{Payload, SubmitJob};
-use crate::cli::{Cli, ListArgs, LogsArgs, PruneArgs, ReleaseArgs, UnitArgs, UnitsArgs, Verb, Via, WaitArgs, WorkVerb};
+use crate::cli::{
+    Cli, GraphForm, ListArgs, LogsArgs, NodeVerb, PruneArgs, ReleaseArgs, UnitArgs, UnitsArgs, Verb, Via, WaitArgs,
+    WorkVerb,
+};
 use crate::connect::{Hop, Target};
 use crate::environment::Environment;
 use crate::failure::Failure;
@@ -28,7 +31,11 @@ pub(crate) struct Job {
 /// What to do.
 #[derive(Debug)]
 pub(crate) enum Action {
-    Status,
+    Status {
+        graph: Option<GraphForm>,
+    },
+    /// The nodes of the mesh.
+    Nodes,
     Ping {
         node: String,
         count: u32,
@@ -123,10 +130,11 @@ fn resolve_verb(
     printer: &mut Printer,
 ) -> Result<(Option<Hop>, Action), Failure> {
     let action = match verb {
-        Verb::Status => Action::Status,
+        Verb::Status { graph, via } => return Ok((hop(&via), Action::Status { graph })),
+        Verb::Node(NodeVerb::List { via }) => return Ok((hop(&via), Action::Nodes)),
         Verb::Ping { node, count, delay } => Action::Ping { node, count, delay },
         Verb::Traceroute { node } => Action::Traceroute { node },
-        Verb::Reload => Action::Reload,
+        Verb::Reload { via } => return Ok((hop(&via), Action::Reload)),
         Verb::Version => Action::Version,
         Verb::Connect { node, service, raw, tls_client } => {
             Action::Connect { node, service, raw, tls_client: given(tls_client) }

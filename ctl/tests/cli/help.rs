@@ -18,6 +18,9 @@ help! {
     status: "status";
     ping: "ping";
     connect: "connect";
+    reload: "reload";
+    node: "node";
+    node_list: "node" "list";
     work: "work";
     work_list: "work" "list";
     work_submit: "work" "submit";

@@ -68,6 +68,66 @@ fn status_without_its_fields_is_an_error() {
     play(&["status"], vec![asks("status", "{}")]).assert(1, "", "ERROR: the answer has no field NodeID");
 }
 
+/// Both ends of the link say what it costs.
+#[test]
+fn the_mesh_as_a_picture() {
+    for (words, picture) in [
+        (&["status", "--graph"][..], "n1\n└── n2  1\n"),
+        (&["status", "--graph=text"], "n1\n└── n2  1\n"),
+        (
+            &["status", "--graph=dot"],
+            "graph mesh {\n  \"n1\" [style=bold];\n  \"n2\";\n  \"n1\" -- \"n2\" [label=\"1\"];\n}\n",
+        ),
+        (
+            &["status", "--graph=mermaid"],
+            "graph LR\n  n0[\"n1\"]\n  n1[\"n2\"]\n  n0 ---|\"1\"| n1\n  style n0 stroke-width:3px\n",
+        ),
+    ] {
+        play(words, vec![asks("status", STATUS)]).assert(0, picture, "");
+    }
+}
+
+#[test]
+fn the_nodes_of_the_mesh() {
+    let outcome = play(&["node", "list"], vec![asks("status", STATUS)]);
+    outcome.assert(
+        0,
+        "NODE  VIA  COST  SERVICES  WORK TYPES                           LAST SEEN\n\
+         n1    -    0     control   cat,echoint,nosuch,sh,sleep,signed*  2026-11-21 01:38:00\n\
+         n2    n2   1     control   cat,echoint,sh,sleep,signed*         2026-11-21 01:37:49\n",
+        "",
+    );
+    let outcome = play(&["node", "list", "--json"], vec![asks("status", STATUS)]);
+    let nodes: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(nodes[1]["node"], "n2");
+    assert_eq!((&nodes[1]["via"], &nodes[1]["cost"], &nodes[1]["self"]), (&"n2".into(), &1.0.into(), &false.into()));
+}
+
+#[test]
+fn verbs_about_the_node_go_to_another_one_as_well() {
+    for (words, line, answer, printed) in [
+        (&["status", "--graph"][..], "status", STATUS, "n1\n└── n2  1\n"),
+        (&["reload"], "reload", r#"{"Success":true}"#, "Reload successful\n"),
+        (
+            &["node", "list"],
+            "status",
+            r#"{"NodeID":"n2"}"#,
+            "NODE  VIA  COST  SERVICES  WORK TYPES  LAST SEEN\nn2    -    0     -         -           -\n",
+        ),
+    ] {
+        let steps = vec![
+            greet(),
+            hear("connect n2 control mytls\n"),
+            say("Connecting\nReceptor Control, node n2\n"),
+            hear(format!("{line}\n")),
+            say(format!("{answer}\n")),
+            Step::HearClose,
+        ];
+        let words = [words, &["--node", "n2", "--tls-client", "mytls"]].concat();
+        play(&words, vec![steps]).assert(0, printed, "");
+    }
+}
+
 const REPLY: &str = r#"{"From":"n2","Success":true,"Time":272256,"TimeStr":"272.256µs"}"#;
 
 #[test]
