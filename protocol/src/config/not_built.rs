@@ -65,7 +65,7 @@ pub const NOT_BUILT: &[Gap] = &[
     Key(K8S, "imagepullpolicy"), Key(K8S, "imagepullsecrets"),
     Key(K8S, "livenessprobe"), Key(K8S, "readinessprobe"), Key(K8S, "startupprobe"),
     Key(K8S, "kind"), Key(K8S, "job"), Key(K8S, "backofflimit"), Key(K8S, "ttlsecondsafterfinished"),
-    Key(K8S, "restartpolicy"), Key(K8S, "stderr"), Key(K8S, "stdinretry"),
+    Key(K8S, "restartpolicy"), Key(K8S, "stderr"),
     Key(K8S, "maxconcurrent"),
     Key(K8S, "metricsprovider"), Key(K8S, "metricsinterval"), Key(K8S, "prometheusurl"), Key(K8S, "allowexec"),
     Key(K8S, "ifexists"),

@@ -108,6 +108,9 @@ pub enum Detail {
     PodCreated,
     #[error("Pod created: Unschedulable: {0}")]
     PodUnschedulable(String),
+    /// Why the pod has not started, in the cluster's words: of a container's status, a condition or an event.
+    #[error("Pending: {reason}{}{message}", if .message.is_empty() { "" } else { ": " })]
+    PodPending { reason: String, message: String },
     #[error("Sending stdin to pod")]
     SendingStdinToPod,
     #[error("Pod Running")]
@@ -335,6 +338,11 @@ mod tests {
                 Detail::PodUnschedulable("0/3 nodes are available: x".to_owned()),
                 "Pod created: Unschedulable: 0/3 nodes are available: x",
             ),
+            (
+                Detail::PodPending { reason: "ImagePullBackOff".to_owned(), message: "Back-off".to_owned() },
+                "Pending: ImagePullBackOff: Back-off",
+            ),
+            (Detail::PodPending { reason: "FailedMount".to_owned(), message: String::new() }, "Pending: FailedMount"),
             (
                 Detail::PodDeadline { pod: pod(), seconds: 60 },
                 "Pod ns/name exceeded its deadline of 60s (DeadlineExceeded)",

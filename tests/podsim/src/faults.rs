@@ -193,7 +193,13 @@ pub enum Effect {
         /// How many.
         bytes: u64,
     },
-    /// The same with RST.
+    /// For an attach: the process reads the end of its stdin after so many bytes, and the client hears nothing any more, as
+    /// where the API server has lost the kubelet and does not say so. The connection ends with the next [`Fault::Cut`].
+    EndStdinAfter {
+        /// How many.
+        bytes: u64,
+    },
+    /// As `CutAfter`, with RST.
     ResetAfter {
         /// How many.
         bytes: u64,

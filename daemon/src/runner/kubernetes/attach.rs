@@ -71,6 +71,8 @@ pub(crate) enum AttachError {
     Cut {
         /// Bytes that went out.
         sent: u64,
+        /// Not even the first of them: what the process has read is the end, and nothing else.
+        unread: bool,
         /// What broke it.
         message: String,
     },
@@ -81,8 +83,8 @@ pub(crate) enum AttachError {
 
 impl AttachError {
     /// A session may have been opened, which uses stdin up, and is of no use.
-    fn cut_before_the_first_byte(message: impl Into<String>) -> Self {
-        Self::Cut { sent: 0, message: message.into() }
+    pub(crate) fn cut_before_the_first_byte(message: impl Into<String>) -> Self {
+        Self::Cut { sent: 0, unread: true, message: message.into() }
     }
 }
 
@@ -129,7 +131,7 @@ pub(crate) async fn send(
     payload: &Payload,
     progress: watch::Sender<u64>,
 ) -> Result<Delivery, AttachError> {
-    let mut progress = Progress { sent: 0, told: progress };
+    let mut progress = Progress::new(progress);
     let sent = match open(&target).await? {
         Session::WebSocket(mouth, from_server) => {
             pump(mouth, websocket::listen(from_server), payload, &mut progress).await
@@ -138,7 +140,7 @@ pub(crate) async fn send(
     };
     sent.map_err(|fault| match fault {
         Fault::NoContainer(message) => AttachError::NoContainer(message),
-        Fault::Broken(message) => AttachError::Cut { sent: progress.sent, message },
+        Fault::Broken(message) => AttachError::Cut { sent: progress.sent, unread: !progress.begun, message },
         Fault::Payload(fault) => AttachError::Payload(fault),
     })
 }

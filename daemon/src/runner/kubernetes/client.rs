@@ -30,6 +30,8 @@ use super::{
 const ANSWER: Duration = Duration::from_secs(60);
 /// Longest wait for the words of a refusal.
 const REFUSAL: Duration = Duration::from_secs(10);
+/// Logs followed at the same time from which on requests are spared, at the price of a second.
+const CROWD: usize = 32;
 /// Time between two readings of credentials because of failed handshakes.
 const BETWEEN_REFRESHES: Duration = Duration::from_secs(10);
 /// Longest object that is read: etcd holds 1.5 MiB, encoded once more as JSON.
@@ -120,6 +122,16 @@ impl ApiError {
     }
 }
 
+/// One of those who follow logs under an identity.
+pub(crate) struct InCrowd(Arc<()>);
+
+impl InCrowd {
+    /// True if there are so many that requests are worth sparing.
+    pub(crate) fn is_large(&self) -> bool {
+        Arc::strong_count(&self.0) > CROWD
+    }
+}
+
 /// The API server as one unit sees it.
 pub(crate) struct Api {
     pool: Arc<Pool>,
@@ -157,6 +169,11 @@ impl Api {
 
     fn connection(&self) -> Arc<Connection> {
         Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Counts as one that follows a log, as long as the answer lives.
+    pub(crate) fn follows_log(&self) -> InCrowd {
+        InCrowd(Arc::clone(&self.connection().shared.logs))
     }
 
     /// The same for another task.

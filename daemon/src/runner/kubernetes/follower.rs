@@ -15,6 +15,7 @@ use super::{
 };
 
 mod exchange;
+mod own_end;
 mod side;
 mod timers;
 
@@ -85,6 +86,10 @@ pub(crate) struct Follower {
     ended: Option<Ended>,
     /// When the worker was heard to be over.
     over: Option<Duration>,
+    /// Requests are worth sparing, at the price of a second.
+    sparing: bool,
+    /// The worker is over, and until then the stream may come to its end by itself.
+    own_end: Option<Duration>,
     /// Bytes of answers read. From the log's begin if `whole`.
     read: u64,
     whole: bool,
@@ -115,6 +120,8 @@ impl Follower {
             heads: Heads::default(),
             ended: None,
             over: None,
+            sparing: false,
+            own_end: None,
             read: 0,
             whole,
             first: None,
@@ -185,6 +192,7 @@ impl Follower {
         self.drop_side();
         match &self.stream {
             _ if worker.stage == Stage::NotStarted => self.done(Verdict::Complete),
+            Stream::Open(_) if self.sparing && self.own_end_will_do() => self.await_own_end(now),
             Stream::Open(open) if open.answered.is_some() => self.join(now),
             _ => self.begin_rest(now),
         }
@@ -234,6 +242,7 @@ impl Follower {
             }
             Slot::Side => self.side_bytes(bytes, now),
         }
+        self.keep_awaiting(now);
         self.turn(now);
     }
 
@@ -269,6 +278,7 @@ impl Follower {
         let Stream::Open(open) = &self.stream else { return };
         let (asked, answered) = (open.asked, open.answered);
         if self.over.is_some() {
+            self.own_end = None;
             self.stream = Stream::Shut(now);
             // A side request under way goes on: it was asked for while the stream was well.
             if self.side.is_none() {
@@ -297,8 +307,9 @@ impl Follower {
     fn stream_ended(&mut self, ended: Ended) {
         self.ended = Some(ended);
         if self.over.is_some() {
+            let settled = self.settled_by_own_end(ended);
             self.stream = Stream::Shut(ended.at);
-            return self.begin_rest(ended.at);
+            return if settled { self.done(Verdict::Complete) } else { self.begin_rest(ended.at) };
         }
         // A stream that ends at once, again and again, is not to be asked for without end.
         let pause = if ended.age < WORD { self.refused.after_failure(ended.age, None) } else { Some(WORD) };

@@ -100,10 +100,26 @@ impl PodRunner {
         journal: &mut Journal,
         output: &mut Option<Stdout>,
     ) -> (State, Detail) {
-        let pod = match self.pod(unit, api, journal).await {
-            Begun::Pod(pod) => *pod,
-            Begun::Over(state, detail) => return (state, detail),
-        };
+        loop {
+            let pod = match self.pod(unit, api, journal).await {
+                Begun::Pod(pod) => *pod,
+                Begun::Over(state, detail) => return (state, detail),
+            };
+            if let Some(end) = self.follow(unit, api, journal, output, pod).await {
+                return end;
+            }
+        }
+    }
+
+    /// The pod to its end; none: another pod is to take its place.
+    async fn follow(
+        &mut self,
+        unit: &UnitContext,
+        api: &Api,
+        journal: &mut Journal,
+        output: &mut Option<Stdout>,
+        pod: Pod,
+    ) -> Option<(State, Detail)> {
         let (dir, shim) = (unit.dir.clone(), journal.record().shim);
         let open = move || {
             let stdout = match shim {
@@ -115,9 +131,9 @@ impl PodRunner {
         let opened = tokio::task::spawn_blocking(open).await;
         let (output, payload) = match opened {
             Ok((Ok(opened), Ok(payload))) => (output.insert(opened), payload),
-            Ok((Err(fault), _)) => return (State::Failed, Detail::ErrorOpeningStdout(fault.to_string())),
-            Ok((_, Err(fault))) => return (State::Failed, Detail::ErrorOpeningStdin(fault.to_string())),
-            Err(fault) => return (State::Failed, Detail::Internal(fault.to_string())),
+            Ok((Err(fault), _)) => return Some((State::Failed, Detail::ErrorOpeningStdout(fault.to_string()))),
+            Ok((_, Err(fault))) => return Some((State::Failed, Detail::ErrorOpeningStdin(fault.to_string()))),
+            Err(fault) => return Some((State::Failed, Detail::Internal(fault.to_string()))),
         };
         let containers = pod.status.container_statuses.len();
         let following = Following { cluster: &self.cluster, api, unit, pod: &pod, payload };
@@ -126,7 +142,7 @@ impl PodRunner {
                 let end = followed.end.clone();
                 let noted = journal.note(|record| followed.note(record)).await;
                 if let Err(fault) = noted {
-                    return (State::Failed, Detail::Internal(fault.to_string()));
+                    return Some((State::Failed, Detail::Internal(fault.to_string())));
                 }
                 let case = Case {
                     containers: containers.max(followed.containers),
@@ -135,15 +151,50 @@ impl PodRunner {
                 let (state, detail) =
                     with_gaps(case.outcome(&end), journal.record(), followed.differs, self.output_guard());
                 self.end_pod(unit, api, journal, state, matches!(end, End::NotStarted(_))).await;
-                (state, detail)
+                Some((state, detail))
             }
-            Err(Failure { detail, delete }) => {
+            Err(Failure { unread: true, .. }) if self.may_try_again(journal.record(), output).await => {
+                tracing::info!(pod = journal.record().pod(), "nothing of the payload was read; another pod is tried");
+                match journal.note(|record| record.anew = true).await {
+                    Ok(()) => None,
+                    Err(fault) => Some((State::Failed, Detail::Internal(fault.to_string()))),
+                }
+            }
+            Err(Failure { detail, delete, .. }) => {
                 if delete {
                     self.end_pod(unit, api, journal, State::Failed, true).await;
                 }
-                (State::Failed, detail)
+                Some((State::Failed, detail))
             }
         }
+    }
+
+    /// True if another pod may take the place of one that has read nothing of its payload: it must have written nothing, too.
+    async fn may_try_again(&self, record: &Record, output: &mut Stdout) -> bool {
+        record.retries < self.cluster.kind.operation.stdin_retry && output.is_empty().await
+    }
+
+    /// Sees to it that the pod is gone whose place another one takes, and begins its record.
+    async fn clear_away(&self, unit: &UnitContext, api: &Api, journal: &mut Journal) -> Result<(), Detail> {
+        let record = journal.record().clone();
+        let labels = self.cluster.labels(unit.id.as_str());
+        let mut tries = self.cluster.patience().tries();
+        loop {
+            let begin = Instant::now();
+            let fault = match cleanup::remove(api, &record, &labels, self.cluster.kind.grace_period).await {
+                Ok(()) => break,
+                Err(cleanup::Remains::Api(fault)) if fault.is_temporary() => fault,
+                Err(fault) => {
+                    return Err(Detail::ErrorGettingPod { pod: record.pod(), message: fault.to_string() });
+                }
+            };
+            let pause = tries.after_failure(begin.elapsed(), fault.retry_after());
+            let pause =
+                pause.ok_or_else(|| Detail::ErrorGettingPod { pod: record.pod(), message: fault.to_string() })?;
+            tracing::debug!(pod = record.pod(), error = %fault, ?pause, "deleting the pod again");
+            sleep(pause).await;
+        }
+        journal.note(|record| *record = record.of_next()).await.map_err(|fault| Detail::Internal(fault.to_string()))
     }
 
     fn output_guard(&self) -> bool {
@@ -168,6 +219,11 @@ impl PodRunner {
                 self.end_pod(unit, api, journal, State::Failed, true).await;
             }
             return Begun::Over(State::Failed, Detail::FailedToRestart(RestartProblem::NotRunning));
+        }
+        if journal.record().anew
+            && let Err(detail) = self.clear_away(unit, api, journal).await
+        {
+            return Begun::Over(State::Failed, detail);
         }
         let record = journal.record().clone();
         let stdin_is_over = record.step == Step::SendingStdin && !record.shim && self.has_payload(unit).await;

@@ -21,8 +21,10 @@ use super::{
     retry::Patience,
 };
 
-/// Bytes collected before they are written, where more are there already.
+/// Bytes collected before they are written, where more are there already. Two such batches are held for each log.
 const BATCH: usize = 256 * 1024;
+/// The same where many logs are followed.
+const SMALL_BATCH: usize = 32 * 1024;
 
 /// Why the output is not complete.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +70,7 @@ impl Log<'_> {
         mut worker: watch::Receiver<Worker>,
     ) -> Result<Vec<Gap>, LogError> {
         let mut follower = Follower::new(output.position().clone(), output.notes().clone(), self.patience);
+        let crowd = self.api.follows_log();
         let begin = Instant::now();
         let (mut stream, mut side) = (Channel::Idle, Channel::Idle);
         // The last trouble of each, for the unit's detail.
@@ -92,6 +95,7 @@ impl Log<'_> {
                 // Fails when the watcher has failed: then this is dropped, too.
                 Ok(()) = worker.changed() => {
                     let seen = *worker.borrow_and_update();
+                    follower.spare(crowd.is_large());
                     follower.worker(seen, begin.elapsed());
                     continue;
                 }
@@ -104,7 +108,8 @@ impl Log<'_> {
             };
             let channel = if slot == Slot::Stream { &mut stream } else { &mut side };
             let trouble = if slot == Slot::Stream { &mut troubles[0] } else { &mut troubles[1] };
-            self.take(&mut follower, slot, channel, event, begin, trouble);
+            let batch = if crowd.is_large() { SMALL_BATCH } else { BATCH };
+            self.take(&mut follower, slot, channel, event, (begin, batch), trouble);
             output.append(follower.take_output(), follower.position().clone(), follower.notes()).await?;
         };
         output.settle().await?;
@@ -130,7 +135,7 @@ impl Log<'_> {
         slot: Slot,
         channel: &mut Channel<'_>,
         mut event: Event,
-        begin: Instant,
+        (begin, batch): (Instant, usize),
         trouble: &mut Option<ApiError>,
     ) {
         loop {
@@ -146,7 +151,7 @@ impl Log<'_> {
                     *trouble = Some(fault);
                 }
             }
-            if follower.waiting() >= BATCH || follower.has_orders() || channel.is_idle() {
+            if follower.waiting() >= batch || follower.has_orders() || channel.is_idle() {
                 return;
             }
             match channel.next().now_or_never() {

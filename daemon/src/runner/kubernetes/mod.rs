@@ -5,7 +5,7 @@
 //! | [`plan`] | what a submission may say |
 //! | [`auth`], [`proxy`], [`client`], [`limiter`], [`retry`], [`absence`] | the way to the API server: credentials, requests, rate, patience |
 //! | [`names`], [`pod`], [`create`] | the pod that is asked for, and asking for it once |
-//! | [`view`], [`watch`], [`outcome`] | the pod as it changes, and what that means (`outcome` is pure) |
+//! | [`view`], [`watch`], [`outcome`], [`waiting`] | the pod as it changes, and what that means (`outcome` is pure) |
 //! | [`attach`] | stdin on its way into the container |
 //! | [`shim`] | both directions through a helper in the pod, in place of attach and log |
 //! | [`stamp`], [`position`], [`pace`], [`resume`], [`evidence`], [`follower`] | the container's log: its lines, what is known of gaps, what is asked for and when (pure) |
@@ -46,6 +46,7 @@ mod shim;
 mod stamp;
 mod transport;
 mod view;
+mod waiting;
 mod watch;
 
 #[cfg(test)]

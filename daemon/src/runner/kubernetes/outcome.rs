@@ -9,6 +9,7 @@ use super::{
     pod::WORKER,
     stamp::Stamp,
     view::{ContainerStatus, Pod, Terminated},
+    waiting::pending,
 };
 
 /// Sightings of `ImagePullBackOff` that end a unit (control-protocol 5.5).
@@ -18,14 +19,17 @@ const PULL_BACK_OFFS: u32 = 4;
 const HOPELESS: [&str; 4] =
     ["ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError"];
 
+/// Reasons to wait of every container that has not started yet.
+const ON_THE_WAY: [&str; 3] = ["", "ContainerCreating", "PodInitializing"];
+
 /// Reasons of a failed pod that name an act of the cluster, not of the container.
 const ACTS_OF_THE_CLUSTER: [&str; 6] = ["Evicted", "Preempting", "NodeLost", "NodeShutdown", "Shutdown", "Terminated"];
 
 /// What is known of the worker after one look at its pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Sight {
-    /// Not started. With the scheduler's words if it finds no node.
-    Waiting(Option<String>),
+    /// Not started. With the cluster's words if it says why.
+    Waiting(Option<Detail>),
     /// It runs.
     Running,
     /// It will not run any more.
@@ -154,10 +158,22 @@ impl Judge {
                 return Sight::Over(End::NotStarted(problem));
             }
         }
-        let unschedulable =
-            pod.condition("PodScheduled", "False").filter(|condition| condition.reason == "Unschedulable");
-        Sight::Waiting(unschedulable.map(|condition| condition.message.clone()))
+        Sight::Waiting(why(pod, worker))
     }
+}
+
+/// Why the worker has not started, if the pod's status says more than that it has not.
+fn why(pod: &Pod, worker: Option<&ContainerStatus>) -> Option<Detail> {
+    let before = pod.status.init_container_statuses.iter().chain(worker);
+    let mut waiting = before.filter_map(|container| container.state.waiting.as_ref());
+    if let Some(waiting) = waiting.find(|waiting| !ON_THE_WAY.contains(&waiting.reason.as_str())) {
+        return Some(pending(&waiting.reason, &waiting.message));
+    }
+    let condition = pod.condition("PodScheduled", "False").filter(|condition| !condition.reason.is_empty())?;
+    Some(match condition.reason.as_str() {
+        "Unschedulable" => Detail::PodUnschedulable(condition.message.clone()),
+        reason => pending(reason, &condition.message),
+    })
 }
 
 /// The kubelet is about to fail the pod and will say why once its containers are over (kubernetes-streams 6).

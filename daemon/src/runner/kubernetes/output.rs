@@ -91,6 +91,11 @@ impl Output {
         })
     }
 
+    /// Bytes of `stdout`, the write under way among them.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
     /// Where the log is to be followed from.
     pub(crate) fn position(&self) -> &Position {
         &self.position

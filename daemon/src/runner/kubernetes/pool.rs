@@ -38,6 +38,8 @@ pub(super) struct Shared {
     pub(super) feeds: Arc<Feeds>,
     /// Whether the API server is away, or was until just now.
     pub(super) absence: Absence,
+    /// Logs that are followed now.
+    pub(super) logs: Arc<()>,
     /// When the credentials were last read anew. Held meanwhile: one task reads them for all.
     pub(super) refreshed: tokio::sync::Mutex<Option<Instant>>,
 }
@@ -45,7 +47,14 @@ pub(super) struct Shared {
 impl Shared {
     fn new(limits: &KubeTuning) -> Self {
         let (creations, feeds, refreshed) = (Semaphore::new(CREATIONS), Arc::default(), tokio::sync::Mutex::default());
-        Self { limiter: Limiter::new(limits), creations, feeds, absence: Absence::default(), refreshed }
+        Self {
+            limiter: Limiter::new(limits),
+            creations,
+            feeds,
+            absence: Absence::default(),
+            logs: Arc::default(),
+            refreshed,
+        }
     }
 }
 

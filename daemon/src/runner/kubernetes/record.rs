@@ -76,6 +76,10 @@ pub(crate) struct Record {
     pub(crate) stdin_sent: u64,
     /// The session broke before stdin was handed over.
     pub(crate) stdin_cut: bool,
+    /// Another pod is to take the place of this one, which is to go first.
+    pub(crate) anew: bool,
+    /// Pods that were given up like that (`stdinretry`).
+    pub(crate) retries: u32,
     /// The worker runs under the helper of `streammethod: shim`.
     pub(crate) shim: bool,
     /// Sessions with that helper.
@@ -109,6 +113,12 @@ impl Record {
     pub(crate) fn new(pending_timeout: Option<Duration>) -> Self {
         let pending_timeout = pending_timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         Self { kind: "pod".to_owned(), pending_timeout, ..Self::default() }
+    }
+
+    /// The record of the pod that takes the place of this one, which is gone.
+    pub(crate) fn of_next(&self) -> Self {
+        let Self { pending_timeout, attempts, retries, .. } = *self;
+        Self { pending_timeout, attempts, retries: retries + 1, ..Self::new(None) }
     }
 
     /// The unit's record, or `None` if it has none or one that cannot be read. Blocks.

@@ -52,7 +52,12 @@ pub(crate) struct Shim<'a> {
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// No session can be had.
-    Attach(AttachError),
+    Attach {
+        /// What became of the last one.
+        fault: AttachError,
+        /// The helper was there in one of them: the job may have begun.
+        begun: bool,
+    },
     /// The worker's image has not what it takes to receive the helper, or cannot run it.
     NotReceived,
     /// Output before this byte is neither here nor in the pod.
@@ -79,6 +84,8 @@ impl Shim<'_> {
             self.report(State::Pending, Detail::SendingStdinToPod).await;
         }
         let mut tries = self.patience.tries();
+        // What came of an earlier daemon's sessions is not known.
+        let mut ever = journal.record().session > 0;
         while *stage.borrow() < Stage::Over {
             let begin = Instant::now();
             let mut begun = false;
@@ -86,7 +93,8 @@ impl Shim<'_> {
             if begun {
                 tries.reset();
             }
-            let Some(pause) = pause(&end, begun, begin, &mut tries) else { return Err(end.into_fault()) };
+            ever |= begun;
+            let Some(pause) = pause(&end, begun, begin, &mut tries) else { return Err(end.into_fault(ever)) };
             if *stage.borrow() < Stage::Over {
                 tracing::debug!(pod = self.target.pod, ?end, ?pause, "attaching again");
                 let _ = timeout(pause, stage.wait_for(|stage| *stage >= Stage::Over)).await;
@@ -145,9 +153,9 @@ fn pause(end: &SessionEnd, begun: bool, begin: Instant, tries: &mut Tries) -> Op
 }
 
 impl SessionEnd {
-    fn into_fault(self) -> Fault {
+    fn into_fault(self, begun: bool) -> Fault {
         match self {
-            Self::Attach(fault) => Fault::Attach(fault),
+            Self::Attach(fault) => Fault::Attach { fault, begun },
             Self::Silent => Fault::NotReceived,
         }
     }

@@ -5,6 +5,7 @@ mod websocket;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION, HeaderName, HeaderValue, UPGRADE};
@@ -23,6 +24,9 @@ use crate::refusal::Refusal;
 use crate::resource::text_at;
 use crate::store::{Key, Object};
 use crate::wire::Close;
+
+/// How long a connection says nothing that is to say nothing any more.
+const SILENCE: Duration = Duration::from_secs(24 * 3600);
 
 /// What a container writes, for one session.
 type Output = mpsc::Receiver<(Source, Bytes)>;
@@ -94,8 +98,9 @@ impl Request {
         let on = Arc::clone(&self.exchange.on);
         on.connection.set_use(Use::Attach, &self.pod);
         let cut = match self.exchange.effect {
-            Some(Effect::CutAfter { bytes }) => Some((bytes, Close::Drop)),
-            Some(Effect::ResetAfter { bytes }) => Some((bytes, Close::Reset)),
+            Some(Effect::CutAfter { bytes }) => Some((bytes, Cut::Connection(Close::Drop))),
+            Some(Effect::ResetAfter { bytes }) => Some((bytes, Cut::Connection(Close::Reset))),
+            Some(Effect::EndStdinAfter { bytes }) => Some((bytes, Cut::Stdin)),
             _ => None,
         };
         // Joined before the answer, so that no output after the 101 is missed.
@@ -144,20 +149,34 @@ fn find_container(exchange: &Exchange, pod: &Object, container: &str) -> Result<
 struct Session {
     streams: Streams,
     on: Arc<Registered>,
-    /// End the connection after so many bytes of stdin.
-    cut: Option<(u64, Close)>,
+    /// What is ended after so many bytes of stdin.
+    cut: Option<(u64, Cut)>,
+}
+
+/// An end before its time.
+#[derive(Debug, Clone, Copy)]
+enum Cut {
+    /// Of the client's connection.
+    Connection(Close),
+    /// Of the process's stdin; the client hears nothing more.
+    Stdin,
 }
 
 impl Session {
     /// Hands bytes to the process, as many as `cut` lets through, and cuts the connection after them.
-    async fn feed(&self, stdin: &StdinGuard, mut bytes: Bytes, cut: &mut Option<(u64, Close)>) {
+    async fn feed(&self, stdin: &StdinGuard, mut bytes: Bytes, cut: &mut Option<(u64, Cut)>) {
         if let Some((left, _)) = cut {
             bytes.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
             *left = left.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         }
         stdin.send(bytes).await;
-        if let Some((0, how)) = *cut {
-            self.on.connection.gate.close(how);
+        match *cut {
+            Some((0, Cut::Connection(how))) => self.on.connection.gate.close(how),
+            Some((0, Cut::Stdin)) => {
+                self.on.connection.gate.freeze(SILENCE);
+                stdin.end();
+            }
+            _ => {}
         }
     }
 

@@ -121,7 +121,9 @@ impl Exchange {
     async fn run(self) -> Result<Answer, Lost> {
         let on = Arc::clone(&self.on);
         match self.effect.clone() {
-            None | Some(Effect::Deny | Effect::Silence | Effect::Gone) => Ok(self.dispatch().await),
+            None | Some(Effect::Deny | Effect::Silence | Effect::Gone | Effect::EndStdinAfter { .. }) => {
+                Ok(self.dispatch().await)
+            }
             Some(Effect::Refuse { code, reason, message, retry_after }) => {
                 let refusal = Refusal { retry_after, ..Refusal::new(code, &reason, message) };
                 Ok(body::refused(&refusal))

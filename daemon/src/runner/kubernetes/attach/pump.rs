@@ -40,8 +40,30 @@ pub(super) trait Mouth {
 
 /// How far the payload came.
 pub(super) struct Progress {
+    /// Bytes of the messages that went out whole.
     pub(super) sent: u64,
-    pub(super) told: watch::Sender<u64>,
+    /// The first message may have gone out in part.
+    pub(super) begun: bool,
+    /// Told of every byte, woken now and then.
+    told: watch::Sender<u64>,
+    woken: u64,
+}
+
+impl Progress {
+    pub(super) fn new(told: watch::Sender<u64>) -> Self {
+        Self { sent: 0, begun: false, told, woken: 0 }
+    }
+
+    fn tell(&mut self) {
+        let wake = self.sent - self.woken >= NOTE;
+        if wake {
+            self.woken = self.sent;
+        }
+        self.told.send_if_modified(|told| {
+            *told = self.sent;
+            wake
+        });
+    }
 }
 
 /// Both directions at once. The server's words count for more than a write that failed: they say why.
@@ -93,11 +115,11 @@ async fn tell<M: Mouth>(mouth: &mut M, payload: &Payload, progress: &mut Progres
         while !block.is_empty() {
             let chunk = block.split_to(block.len().min(M::CHUNK));
             let count = u64::try_from(chunk.len()).unwrap_or_default();
+            progress.begun = true;
             mouth.send(chunk).await.map_err(Fault::Broken)?;
             progress.sent += count;
         }
-        let sent = progress.sent;
-        progress.told.send_if_modified(|told| sent - *told >= NOTE && std::mem::replace(told, sent) != sent);
+        progress.tell();
     }
     mouth.end().await.map_err(Fault::Broken)
 }

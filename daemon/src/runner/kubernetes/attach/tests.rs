@@ -93,7 +93,7 @@ async fn session(bytes: &[u8], half_close: bool, room: usize, breaks: bool, mout
         stream::iter(mouth.words)
     });
     let from_server = Box::pin(begin.flatten());
-    let mut progress = Progress { sent: 0, told: watch::channel(0).0 };
+    let mut progress = Progress::new(watch::channel(0).0);
     let mouth = websocket::Mouth { to_server: ear, half_close };
     let result = pump(mouth, websocket::listen(from_server), &payload(bytes), &mut progress).await;
     let heard = std::mem::take(&mut *heard.lock().unwrap());

@@ -39,7 +39,7 @@ impl Follower {
             _ => None,
         };
         let rest = (self.phase == Phase::Rest && self.side.is_none()).then_some(self.rest_at);
-        [side, stream, rest].into_iter().flatten().min()
+        [side, stream, rest, self.own_end].into_iter().flatten().min()
     }
 
     fn stream_deadline(&self, open: &Open) -> Option<Duration> {
@@ -80,6 +80,7 @@ impl Follower {
                 }
             }
         }
+        self.keep_awaiting(now);
         self.turn(now);
     }
 

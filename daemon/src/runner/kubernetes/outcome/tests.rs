@@ -91,13 +91,14 @@ fn images_that_do_not_come() {
         let status = json!({"phase": "Pending", "containerStatuses": worker(json!({"waiting": {"reason": reason}}))});
         words(&mut judge, &pod_with(json!({"resourceVersion": version}), status), true)
     };
-    let waiting = "Waiting(None)";
-    assert_eq!(look("1", "ImagePullBackOff"), waiting);
-    assert_eq!(look("1", "ImagePullBackOff"), waiting, "the same state seen again is no new event");
-    assert_eq!(look("2", "ErrImagePull"), waiting);
-    assert_eq!(look("3", "ImagePullBackOff"), waiting);
-    assert_eq!(look("4", "ErrImagePull"), waiting);
-    assert_eq!(look("5", "ImagePullBackOff"), waiting);
+    let waits = |reason: &str| format!("{:?}", Sight::Waiting(Some(pending(reason, ""))));
+    let (backs_off, pulls) = (waits("ImagePullBackOff"), waits("ErrImagePull"));
+    assert_eq!(look("1", "ImagePullBackOff"), backs_off);
+    assert_eq!(look("1", "ImagePullBackOff"), backs_off, "the same state seen again is no new event");
+    assert_eq!(look("2", "ErrImagePull"), pulls);
+    assert_eq!(look("3", "ImagePullBackOff"), backs_off);
+    assert_eq!(look("4", "ErrImagePull"), pulls);
+    assert_eq!(look("5", "ImagePullBackOff"), backs_off);
     assert_eq!(look("6", "ImagePullBackOff"), "3 Error creating pod: container failed to start, ImagePullBackOff");
 }
 
@@ -120,7 +121,28 @@ fn unschedulable_pods_wait_with_the_schedulers_words() {
     let words = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.";
     let status = json!({"phase": "Pending", "conditions": [
         {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}]});
-    assert_eq!(first(status), format!("{:?}", Sight::Waiting(Some(words.to_owned()))));
+    assert_eq!(first(status), format!("{:?}", Sight::Waiting(Some(Detail::PodUnschedulable(words.to_owned())))));
+    let gated = json!({"phase": "Pending", "conditions": [
+        {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "Scheduling is blocked"}]});
+    assert_eq!(
+        first(gated),
+        format!("{:?}", Sight::Waiting(Some(pending("SchedulingGated", "Scheduling is blocked"))))
+    );
+}
+
+#[test]
+fn containers_that_wait_say_why() {
+    let state = |reason: &str, message: &str| json!({"waiting": {"reason": reason, "message": message}});
+    let waits = |words: Option<Detail>| format!("{:?}", Sight::Waiting(words));
+    let pull = state("ErrImagePull", "pull access denied");
+    let words = Some(pending("ErrImagePull", "pull access denied"));
+    assert_eq!(first(json!({"phase": "Pending", "containerStatuses": worker(pull.clone())})), waits(words.clone()));
+    let init = json!({"phase": "Pending", "initContainerStatuses": [{"name": "setup", "state": pull}],
+        "containerStatuses": worker(state("PodInitializing", ""))});
+    assert_eq!(first(init), waits(words));
+    for reason in ["", "ContainerCreating", "PodInitializing"] {
+        assert_eq!(first(json!({"phase": "Pending", "containerStatuses": worker(state(reason, ""))})), waits(None));
+    }
 }
 
 #[test]

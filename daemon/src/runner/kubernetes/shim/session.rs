@@ -236,5 +236,5 @@ async fn speak(mut voice: Voice, mut messages: mpsc::Receiver<Bytes>) -> String 
 }
 
 fn broken(message: String) -> SessionEnd {
-    SessionEnd::Attach(AttachError::Cut { sent: 0, message })
+    SessionEnd::Attach(AttachError::cut_before_the_first_byte(message))
 }

@@ -9,3 +9,5 @@ mod outages;
 mod restart;
 mod roles;
 mod shared_watch;
+mod stdin;
+mod waiting;

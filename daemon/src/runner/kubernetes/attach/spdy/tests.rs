@@ -99,7 +99,7 @@ async fn session(bytes: &[u8], server: Server) -> Session {
     let server: JoinHandle<_> = tokio::spawn(server.serve(other));
     let (from_server, to_server) = tokio::io::split(client);
     let (mouth, ear) = begin(to_server, from_server, false).await.unwrap();
-    let mut progress = Progress { sent: 0, told: watch::channel(0).0 };
+    let mut progress = Progress::new(watch::channel(0).0);
     let result = pump(mouth, ear.listen(), &payload(bytes), &mut progress).await;
     let (taken, ended, pings) = server.await.unwrap();
     Session { result, sent: progress.sent, taken, ended, pings }
@@ -175,7 +175,7 @@ async fn a_session_that_waits_is_kept_alive() {
     let (pongs, _answers) = mpsc::channel(1);
     let ear = Ear { from_server, hearing: Hearing::new(false), buffer: BytesMut::new(), pongs };
     let waiting = tokio::spawn(async move {
-        let mut progress = Progress { sent: 0, told: watch::channel(0).0 };
+        let mut progress = Progress::new(watch::channel(0).0);
         pump(mouth, ear.listen(), &payload(b""), &mut progress).await
     });
     let begin = tokio::time::Instant::now();

@@ -66,6 +66,8 @@ pub(super) struct World<'a> {
     requests: usize,
     first: u64,
     early: usize,
+    /// Requests are to be spared.
+    sparing: bool,
 }
 
 fn patience() -> Patience {
@@ -74,7 +76,9 @@ fn patience() -> Patience {
 
 impl<'a> World<'a> {
     pub(super) fn new(rng: &'a mut StdRng, history: &'a History, plan: &'a Plan) -> Self {
-        let follower = Follower::new(Position::default(), Notes::default(), patience());
+        let sparing = rng.random_bool(0.3);
+        let mut follower = Follower::new(Position::default(), Notes::default(), patience());
+        follower.spare(sparing);
         let stored = store(&follower);
         Self {
             rng,
@@ -91,6 +95,7 @@ impl<'a> World<'a> {
             requests: 0,
             first: 0,
             early: 0,
+            sparing,
         }
     }
 
@@ -292,6 +297,7 @@ impl<'a> World<'a> {
         self.refusals.clear();
         let (position, notes) = serde_json::from_str(&self.stored).unwrap();
         self.follower = Follower::new(position, notes, patience());
+        self.follower.spare(self.sparing);
         self.now = self.now.max(back);
         let running = self.now >= self.history.start + self.plan.word;
         self.told = Worker::default();
