@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use worknode_podsim::{Fault, Options, PodSim};
 
 use crate::skipped;
@@ -201,6 +201,19 @@ impl Cluster {
         }
         self.stop_api()?;
         self.start_api()
+    }
+
+    /// Makes a namespace in which there is no room for any pod.
+    ///
+    /// # Errors
+    /// Fails if the API refuses.
+    pub fn make_full_namespace(&self, name: &str) -> Result<()> {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        self.api.create("/api/v1/namespaces", &namespace)?;
+        let quota = json!({
+            "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}},
+        });
+        self.api.create(&format!("/api/v1/namespaces/{name}/resourcequotas"), &quota)
     }
 
     /// Deletes a pod at once, as somebody else would.

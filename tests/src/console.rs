@@ -10,7 +10,7 @@
 //! | line | meaning |
 //! |---|---|
 //! | `# text`, `== title`, `! reason` | as in [`crate::transcript`] |
-//! | `$ command` | a shell's command line; `ctl` is the client, with the node's socket |
+//! | `$ command` | a shell's command line; `ctl` is the client, with what it needs to find the node |
 //! | `? 101` | its exit code; without this line 0 |
 //! | `1> line`, `2> line` | lines of standard output and standard error |
 //! | `1\| text` | the end of standard output, without a line feed |
@@ -19,12 +19,13 @@
 //! Lines have places as in [`crate::transcript`]; `<root>` is a directory for files.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::node::Node;
+use crate::python::{RECEPTORCTL, RECEPTORCTL_1_4, environment};
 use crate::transcript::{Names, Pattern};
 
 /// What Go receptor's client says of every daemon that is not of its own version.
@@ -57,6 +58,44 @@ impl ClientKind {
     }
 }
 
+/// Where a client finds a node, and what it must say to be let in.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// For `--socket`.
+    pub socket: String,
+    /// More options, without blanks.
+    pub options: Vec<String>,
+}
+
+impl Access {
+    /// By the node's Unix socket.
+    #[must_use]
+    pub fn unix(node: &Node) -> Self {
+        Self { socket: node.socket().to_string_lossy().into_owned(), options: Vec::new() }
+    }
+
+    /// Over TCP, to a node of [`crate::Harness::tcp`].
+    ///
+    /// # Errors
+    /// Fails if the node listens on no port.
+    pub fn tcp(node: &Node) -> Result<Self> {
+        Ok(Self { socket: format!("tcp://localhost:{}", node.tcp_address()?.port()), options: Vec::new() })
+    }
+
+    /// Over TLS, with the files of [`crate::certificates`] in the node's directory.
+    ///
+    /// # Errors
+    /// Fails if the node listens on no port.
+    pub fn tls(node: &Node) -> Result<Self> {
+        let file = |name: &str| node.root().join(name).to_string_lossy().into_owned();
+        let options = [("--rootcas", "ca.pem"), ("--cert", "client.pem"), ("--key", "client.key")];
+        Ok(Self {
+            socket: format!("tls://localhost:{}", node.tcp_address()?.port()),
+            options: options.into_iter().flat_map(|(option, name)| [option.to_owned(), file(name)]).collect(),
+        })
+    }
+}
+
 /// A scenario: command lines and what they print.
 #[derive(Debug)]
 struct Scenario {
@@ -86,7 +125,7 @@ struct Expected {
 ///
 /// # Errors
 /// Fails with the file's line, what was expected and what was printed.
-pub fn play(name: &str, text: &str, client: &Client, node: &Node) -> Result<()> {
+pub fn play(name: &str, text: &str, client: &Client, node: &Node, access: &Access) -> Result<()> {
     let applies = |only: &Option<String>| only.as_deref().is_none_or(|only| only == client.kind.name());
     for scenario in parse(name, text)?.iter().filter(|scenario| applies(&scenario.only)) {
         let mut names = Names::from([
@@ -96,21 +135,22 @@ pub fn play(name: &str, text: &str, client: &Client, node: &Node) -> Result<()> 
             ("socket".to_owned(), node.socket().to_string_lossy().into_owned()),
         ]);
         for typed in &scenario.commands {
-            run(typed, client, node, &mut names)
+            run(typed, client, node, access, &mut names)
                 .with_context(|| format!("{name}:{}, {:?}, {}", typed.line, scenario.title, client.kind.name()))?;
         }
     }
     Ok(())
 }
 
-fn run(typed: &Typed, client: &Client, node: &Node, names: &mut Names) -> Result<()> {
+fn run(typed: &Typed, client: &Client, node: &Node, access: &Access, names: &mut Names) -> Result<()> {
     let command = Pattern::parse(&typed.command)?.filled(names)?;
     let output = Command::new("timeout")
         .args(["60", "sh", "-c"])
-        .arg(format!("ctl() {{ \"$CTL\" --socket \"$SOCKET\" \"$@\"; }}\n{command}"))
+        .arg(format!("ctl() {{ \"$CTL\" --socket \"$SOCKET\" $OPTIONS \"$@\"; }}\n{command}"))
         .current_dir(node.root())
         .env("CTL", &client.path)
-        .env("SOCKET", node.socket())
+        .env("SOCKET", &access.socket)
+        .env("OPTIONS", access.options.join(" "))
         .env("NO_COLOR", "1")
         .env_remove("RECEPTORCTL_SOCKET")
         .stdin(Stdio::null())
@@ -221,34 +261,19 @@ fn bracketed(text: &str) -> Result<(Option<String>, &str)> {
     Ok((Some(name.to_owned()), rest))
 }
 
-/// The Python client: `RECEPTORCTL_BIN`, or an own installation below `directory`, made with pip where it is missing.
-///
-/// # Errors
-/// Fails with the reason if it cannot be installed.
-pub fn receptorctl(directory: &Path) -> Result<Client> {
+/// The Python client: `RECEPTORCTL_BIN`, or else installed from PyPI. Nothing, and a reason printed, where it cannot be.
+#[must_use]
+pub fn receptorctl() -> Option<Client> {
     let path = match std::env::var_os("RECEPTORCTL_BIN") {
         Some(path) => path.into(),
-        None => installed(directory)?,
+        None => environment(RECEPTORCTL)?.program("receptorctl"),
     };
-    Ok(Client { kind: ClientKind::Receptorctl, path })
+    Some(Client { kind: ClientKind::Receptorctl, path })
 }
 
-/// The version of the Python client that the reference was written with.
-const RECEPTORCTL: &str = "receptorctl==1.6.9";
-
-fn installed(directory: &Path) -> Result<PathBuf> {
-    let environment = directory.join("receptorctl");
-    let program = environment.join("bin/receptorctl");
-    if program.exists() {
-        return Ok(program);
-    }
-    succeed(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
-    succeed(Command::new(environment.join("bin/pip")).args(["install", "--quiet", RECEPTORCTL]))?;
-    Ok(program)
-}
-
-fn succeed(command: &mut Command) -> Result<()> {
-    let output = command.output().with_context(|| format!("{command:?}"))?;
-    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
-    Ok(())
+/// The Python client of 2024, installed from PyPI. Nothing, and a reason printed, where it cannot be.
+#[must_use]
+pub fn older_receptorctl() -> Option<Client> {
+    let path = environment(RECEPTORCTL_1_4)?.program("receptorctl");
+    Some(Client { kind: ClientKind::Receptorctl, path })
 }

@@ -8,12 +8,14 @@
 //! The same harness starts the Go daemon, because it speaks the same protocol: [`Program::receptor`].
 
 pub mod binaries;
+pub mod certificates;
 pub mod cluster;
 mod config;
 pub mod console;
 mod harness;
 mod node;
 pub mod process;
+pub mod python;
 mod session;
 pub mod transcript;
 

@@ -108,6 +108,17 @@ impl Session {
         }
     }
 
+    /// Ends the sending direction below TLS, without TLS's own farewell, as Python's client does; `before` goes out first,
+    /// as it is.
+    ///
+    /// # Errors
+    /// Fails if this is not TLS, or the connection is gone.
+    pub fn half_close_below_tls(&mut self, before: &[u8]) -> Result<()> {
+        let Stream::Tls(stream) = &mut self.stream else { bail!("this is not TLS") };
+        stream.sock.write_all(before).context("sending")?;
+        stream.sock.shutdown(Shutdown::Write).context("half-close")
+    }
+
     /// Closes a TCP connection in a way that the server sees as a reset, not as an end of input.
     ///
     /// # Errors

@@ -1,44 +1,22 @@
 //! TLS on the control service's TCP listener: control-protocol 2.1.
 #![allow(clippy::indexing_slicing, reason = "an index out of range fails the test, as it should")]
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use worknode_tests::certificates::Certificates;
 use worknode_tests::wait::{Deadline, Watch};
-use worknode_tests::{Harness, Node, Session};
-
-/// A certificate authority, and the certificates of a server and a client.
-struct Certificates {
-    authority: CertifiedIssuer<'static, KeyPair>,
-    client: (CertificateDer<'static>, PrivateKeyDer<'static>),
-}
-
-/// Writes `ca.pem`, `server.pem` and `server.key`.
-fn write_certificates(directory: &Path) -> Result<Certificates> {
-    let mut params = CertificateParams::new(Vec::new())?;
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-    let (server_key, client_key) = (KeyPair::generate()?, KeyPair::generate()?);
-    let server = CertificateParams::new(vec!["localhost".to_owned()])?.signed_by(&server_key, &authority)?;
-    let client = CertificateParams::new(vec!["client".to_owned()])?.signed_by(&client_key, &authority)?;
-    fs::write(directory.join("ca.pem"), authority.pem())?;
-    fs::write(directory.join("server.pem"), server.pem())?;
-    fs::write(directory.join("server.key"), server_key.serialize_pem())?;
-    let client_key = PrivateKeyDer::try_from(client_key.serialize_der()).map_err(anyhow::Error::msg)?;
-    Ok(Certificates { authority, client: (client.der().clone(), client_key) })
-}
+use worknode_tests::work::{answer, created, submit_line};
+use worknode_tests::{Harness, Node, Session, State};
 
 /// A node that speaks TLS, and wants client certificates if `mutual`.
 fn node(mutual: bool) -> Result<(Node, Certificates)> {
-    let harness = Harness::new()?;
-    let certificates = write_certificates(harness.directory())?;
+    let harness = Harness::new()?.command("cat", "cat");
+    let certificates = Certificates::write(harness.directory())?;
     let file = |name: &str| json!(harness.directory().join(name));
     let mut server = json!({
         "name": "server", "cert": file("server.pem"), "key": file("server.key"), "skipreceptornamescheck": true,
@@ -53,7 +31,7 @@ fn node(mutual: bool) -> Result<(Node, Certificates)> {
 
 fn session(node: &Node, certificates: &Certificates, with_certificate: bool) -> Result<Session> {
     let mut roots = RootCertStore::empty();
-    roots.add(certificates.authority.der().clone())?;
+    roots.add(certificates.authority.clone())?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
@@ -95,7 +73,7 @@ fn a_required_client_certificate_is_required() -> Result<()> {
 fn a_pinned_client_certificate_is_the_only_one_taken() -> Result<()> {
     for (pinned, served) in [(true, true), (false, false)] {
         let harness = Harness::new()?;
-        let certificates = write_certificates(harness.directory())?;
+        let certificates = Certificates::write(harness.directory())?;
         let file = |name: &str| json!(harness.directory().join(name));
         let own = Sha256::digest(&certificates.client.0);
         let pin: String = own.iter().map(|byte| format!("{:02X}:", if pinned { *byte } else { !byte })).collect();
@@ -115,11 +93,48 @@ fn a_pinned_client_certificate_is_the_only_one_taken() -> Result<()> {
 fn a_renewed_certificate_is_taken_up() -> Result<()> {
     let (node, old) = node(false)?;
     session(&node, &old, false)?.line()?;
-    let new = write_certificates(node.root())?;
+    let new = Certificates::write(node.root())?;
     let served = || Ok(session(&node, &new, false)?.line().ok());
     // The daemon looks at its files once a second at most, and when somebody connects.
     Watch::new(node.root())?.until(Deadline::default(), "the new certificate", served)?;
     ensure!(session(&node, &old, false)?.line().is_err(), "the old certificate is still shown");
+    Ok(())
+}
+
+/// Python's client ends its payload without TLS's farewell (decision 3).
+#[test]
+fn a_payload_ends_with_the_connection_between_two_records_and_is_cut_within_one() -> Result<()> {
+    let (node, certificates) = node(false)?;
+    for (before, state) in [(&[][..], State::Succeeded), (&[23, 3, 3, 0][..], State::Failed)] {
+        let mut session = session(&node, &certificates, false)?;
+        session.line()?;
+        let unit = created(&session.ask(&submit_line("cat", &[]))?)?;
+        session.send(b"payload")?;
+        session.half_close_below_tls(before)?;
+        if state == State::Succeeded {
+            assert_eq!(answer(&session.line()?)?["result"], "Job Started");
+            assert_eq!(node.results(&unit)?, b"payload");
+        }
+        let status = node.wait_ended(&unit)?;
+        assert_eq!(status.state, state, "{status}");
+    }
+    Ok(())
+}
+
+/// A farewell that nobody reads resets the connection when it is closed, and the client loses what it has not read.
+#[test]
+fn results_arrive_whole_after_a_farewell() -> Result<()> {
+    const LENGTH: usize = 8 << 20;
+    let (node, certificates) = node(false)?;
+    let unit = node.submit("cat", &vec![b'x'; LENGTH])?;
+    node.wait_ended(&unit)?;
+    for _ in 0..5 {
+        let mut session = session(&node, &certificates, false)?;
+        session.line()?;
+        session.ask(&format!("work results {unit}"))?;
+        session.half_close()?;
+        assert_eq!(session.drain(|_| ())?, LENGTH as u64);
+    }
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 use worknode_mesh::{Listener, tls};
 use worknode_protocol::control::{SessionError, error_line};
 
-use super::{Context, session, stream::ControlStream};
+use super::{Context, records::Records, session, stream::ControlStream};
 
 /// Longest TLS handshake (control-protocol 2.1).
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -151,7 +151,7 @@ async fn established(accepted: Accepted) -> Option<ControlStream> {
 
 async fn handshake(stream: TcpStream, tls: &tls::Server) -> io::Result<ControlStream> {
     let config = tls.backend().await.map_err(io::Error::other)?;
-    Ok(ControlStream::Tls(Box::new(TlsAcceptor::from(config).accept(stream).await?)))
+    Ok(ControlStream::Tls(Box::new(TlsAcceptor::from(config).accept(Records::over(stream)).await?)))
 }
 
 async fn refuse(accepted: Accepted, refusal: String) {

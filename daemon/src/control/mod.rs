@@ -6,6 +6,7 @@
 pub mod commands;
 pub mod listener;
 mod prune;
+mod records;
 pub mod reload;
 pub mod session;
 pub mod spool;

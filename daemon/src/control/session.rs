@@ -55,7 +55,7 @@ impl Session {
                 Line::TooLong => {
                     let limit = self.context.limits.command_line_bytes;
                     self.answer(&error_line(&SessionError::LineTooLong { limit })).await?;
-                    break;
+                    return self.stream.close(&stop).await;
                 }
                 Line::End => break,
             };

@@ -7,6 +7,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use rustix::{
@@ -14,17 +15,23 @@ use rustix::{
     io::Errno,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf, unix::AsyncFd},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf, unix::AsyncFd},
     net::{TcpStream, UnixStream},
 };
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
+use super::records::Records;
 use crate::readiness::register;
 
 /// Bytes moved by one turn on the blocking pool: long enough to make the hand-over cheap, short enough to be fair.
 const TURN: u64 = 4 * 1024 * 1024;
 /// Bytes read at a time where the kernel cannot copy file to socket by itself.
 const BLOCK: usize = 256 * 1024;
+/// Bytes read at a time of what nobody wants to know any more.
+const READ: usize = 16 * 1024;
+/// How long a client's last words are waited for.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Any two-way byte stream.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
@@ -48,7 +55,7 @@ pub enum ControlStream {
     /// TCP.
     Tcp(TcpStream),
     /// TCP with TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Records>>),
     /// The mesh.
     Mesh(Box<dyn Duplex>),
 }
@@ -69,6 +76,23 @@ impl ControlStream {
             Self::Tcp(socket) => Some(socket.as_fd().try_clone_to_owned()),
             Self::Tls(_) | Self::Mesh(_) => None,
         }
+    }
+
+    /// Ends the connection so that all that was sent arrives: reads what the client still says, up to its end. A TCP socket
+    /// that is closed with bytes unread (a farewell of TLS, or what follows a line that was too long) resets the
+    /// connection, and the client loses what it has not read yet.
+    ///
+    /// # Errors
+    /// The connection broke before.
+    pub async fn close(&mut self, stop: &CancellationToken) -> io::Result<()> {
+        self.shutdown().await?;
+        if !matches!(self, Self::Tcp(_) | Self::Tls(_)) {
+            return Ok(());
+        }
+        let mut said = vec![0; READ];
+        let listened = async { while self.read(&mut said).await.is_ok_and(|count| count > 0) {} };
+        tokio::select! { biased; () = listened => {}, () = stop.cancelled() => {}, () = tokio::time::sleep(FAREWELL) => {} }
+        Ok(())
     }
 
     /// True if the client has closed both directions. Only a Unix socket can tell that from a half-close.
@@ -207,7 +231,19 @@ macro_rules! inner {
 
 impl AsyncRead for ControlStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        inner!(self, stream => Pin::new(stream).poll_read(cx, buf))
+        match self.get_mut() {
+            Self::Tls(stream) => match Pin::new(&mut **stream).poll_read(cx, buf) {
+                Poll::Ready(Err(fault))
+                    if fault.kind() == io::ErrorKind::UnexpectedEof && stream.get_ref().0.are_whole() =>
+                {
+                    Poll::Ready(Ok(()))
+                }
+                polled => polled,
+            },
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Mesh(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
     }
 }
 

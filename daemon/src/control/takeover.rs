@@ -113,7 +113,7 @@ async fn stream_results(
         done = results::stream(unit, start, &context.events, &mut sender) => done?,
         () = stop.cancelled() => {}
     }
-    sender.stream().shutdown().await
+    sender.stream().close(stop).await
 }
 
 async fn bridge(

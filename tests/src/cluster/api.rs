@@ -67,29 +67,39 @@ impl Api {
     }
 
     pub(super) fn get(&self, path: &str) -> Result<Value> {
-        let (code, body) = self.request("GET", path)?;
+        let (code, body) = self.request("GET", path, "")?;
         ensure!(code == 200, "GET {path}: {code}: {}", String::from_utf8_lossy(&body));
         serde_json::from_slice(&body).with_context(|| format!("GET {path}"))
     }
 
     /// Waits until something changes in a list, at most a second.
     pub(super) fn await_change(&self, list: &str) -> Result<()> {
-        self.request("GET", &format!("{list}?watch=true&timeoutSeconds=1")).map(drop)
+        self.request("GET", &format!("{list}?watch=true&timeoutSeconds=1"), "").map(drop)
     }
 
     pub(super) fn delete(&self, path: &str) -> Result<u16> {
-        Ok(self.request("DELETE", path)?.0)
+        Ok(self.request("DELETE", path, "")?.0)
+    }
+
+    pub(super) fn create(&self, path: &str, object: &Value) -> Result<()> {
+        let (code, body) = self.request("POST", path, &object.to_string())?;
+        ensure!(code == 201, "POST {path}: {code}: {}", String::from_utf8_lossy(&body));
+        Ok(())
     }
 
     /// HTTP/1.0 keeps the answer in one piece that ends with the connection.
-    fn request(&self, method: &str, path: &str) -> Result<(u16, Vec<u8>)> {
+    fn request(&self, method: &str, path: &str, body: &str) -> Result<(u16, Vec<u8>)> {
         let stream = TcpStream::connect(&self.host).with_context(|| self.host.clone())?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let (name, _) = self.host.rsplit_once(':').context("no port")?;
         let connection = ClientConnection::new(self.tls.clone(), ServerName::try_from(name.to_owned())?)?;
         let mut stream = StreamOwned::new(connection, stream);
         let Self { host, authorization, .. } = self;
-        write!(stream, "{method} {path} HTTP/1.0\r\nHost: {host}\r\n{authorization}Accept: application/json\r\n\r\n")?;
+        write!(stream, "{method} {path} HTTP/1.0\r\nHost: {host}\r\n{authorization}Accept: application/json\r\n")?;
+        if !body.is_empty() {
+            write!(stream, "Content-Type: application/json\r\nContent-Length: {}\r\n", body.len())?;
+        }
+        write!(stream, "\r\n{body}")?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         split(&answer).with_context(|| format!("{method} {path}: {}", String::from_utf8_lossy(&answer)))

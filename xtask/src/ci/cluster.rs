@@ -106,17 +106,14 @@ pub(super) fn run(context: &mut Context) -> Result<Ended> {
     // Not below /var or /run, as the cluster asks.
     let state = tempfile::Builder::new().prefix("cluster-").tempdir_in("/tmp")?;
     let cluster = Up { program: copy, state, port: free_ports()? };
-    tests(&cluster, context)?;
+    tests(&cluster)?;
     Ok(Ended::Passed)
 }
 
-fn tests(cluster: &Up, context: &Context) -> Result<()> {
-    let mut command = cargo(&["xtask", "test", "--", "--test", "kubernetes", "--test", "contract"]);
+fn tests(cluster: &Up) -> Result<()> {
+    let mut command = cargo(&["xtask", "test", "--", "--test", "kubernetes", "--test", "contract", "--test", "clients"]);
     command.env("WORKNODE_KUBECONFIG", cluster.kubeconfig(&["up"])?);
     command.env("WORKNODE_RESTRICTED_KUBECONFIG", cluster.kubeconfig(&["kubeconfig", "--restricted"])?);
-    if let Some(path) = &context.receptorctl {
-        command.env("RECEPTORCTL_BIN", path);
-    }
     succeed(&mut command)
 }
 

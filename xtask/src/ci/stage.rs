@@ -1,11 +1,10 @@
 //! The stages, in an order in which a change that is wrong fails early.
 
-use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use worknode_tests::binaries::workspace;
-use worknode_tests::console::receptorctl;
+use worknode_tests::python;
 
 use super::cluster::{self, Preparation};
 use super::{cargo, succeed};
@@ -25,22 +24,20 @@ pub(super) struct Stage {
 
 /// What stages leave for later ones.
 pub(super) struct Context {
-    /// The Python client, once it is installed.
-    pub(super) receptorctl: Option<PathBuf>,
     /// The real cluster, built beside the other stages.
     pub(super) cluster: Option<Preparation>,
 }
 
 impl Context {
     pub(super) fn new() -> Self {
-        Self { receptorctl: None, cluster: None }
+        Self { cluster: None }
     }
 }
 
 pub(super) const STAGES: [Stage; 8] = [
     Stage { name: "fmt", what: "the sources are formatted", run: fmt },
     Stage { name: "clippy", what: "no warning in any target", run: clippy },
-    Stage { name: "client", what: "the Python client is installed", run: client },
+    Stage { name: "client", what: "the clients from PyPI are installed", run: client },
     Stage { name: "test", what: "the tests, as the README says", run: test },
     Stage { name: "docs", what: "the documentation builds without a warning", run: docs },
     Stage { name: "fuzz", what: "the fuzz targets build", run: fuzz },
@@ -58,19 +55,21 @@ fn clippy(_: &mut Context) -> Result<Ended> {
     Ok(Ended::Passed)
 }
 
-/// Installs the Python client, so that no test of it is skipped.
-fn client(context: &mut Context) -> Result<Ended> {
-    let client = receptorctl(&workspace().join("target")).context("installing receptorctl from PyPI")?;
-    context.receptorctl = Some(client.path);
+/// Installs the clients from PyPI, so that no test of them is skipped.
+fn client(_: &mut Context) -> Result<Ended> {
+    if !python::is_there() {
+        return Ok(Ended::Skipped(
+            "there is no python3 with venv: nothing is tested with the clients from PyPI".to_owned(),
+        ));
+    }
+    for packages in python::ALL {
+        packages.install()?;
+    }
     Ok(Ended::Passed)
 }
 
-fn test(context: &mut Context) -> Result<Ended> {
-    let mut command = cargo(&["xtask", "test"]);
-    if let Some(path) = &context.receptorctl {
-        command.env("RECEPTORCTL_BIN", path);
-    }
-    succeed(&mut command)?;
+fn test(_: &mut Context) -> Result<Ended> {
+    succeed(&mut cargo(&["xtask", "test"]))?;
     Ok(Ended::Passed)
 }
 

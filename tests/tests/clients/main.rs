@@ -1,0 +1,6 @@
+//! The clients that people use, unchanged from PyPI, and `ctl` beside them.
+#![allow(clippy::indexing_slicing, reason = "a missing member fails the test, as it should")]
+
+mod console;
+mod controller;
+mod runner;
