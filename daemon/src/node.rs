@@ -23,7 +23,8 @@ use crate::{
     backends::{self, BackendsError},
     control::{
         Context,
-        listener::{self, Admission, Source},
+        access::Rules,
+        listener::{self, Admission, Door, Source},
         reload::{self, Reload},
         status::{self, Machine},
         unix_socket::{UnixSocket, UnixSocketError},
@@ -105,7 +106,7 @@ pub struct Node {
 /// Where control connections come in.
 #[derive(Default)]
 struct Doors {
-    sources: Vec<Source>,
+    open: Vec<Door>,
     sockets: Vec<UnixSocket>,
 }
 
@@ -157,19 +158,12 @@ impl Node {
 
     /// Serves until asked to go. True: everything came to rest in time.
     pub async fn serve(self, mut requests: shutdown::Requests) -> bool {
-        let Self {
-            context,
-            doors: Doors { sources, sockets },
-            bridges,
-            hangups,
-            service_manager,
-            helpers,
-            stop_helpers,
-        } = self;
+        let Self { context, doors: Doors { open, sockets }, bridges, hangups, service_manager, helpers, stop_helpers } =
+            self;
         let stop = CancellationToken::new();
         let (listeners, sessions) = (TaskTracker::new(), TaskTracker::new());
-        for source in sources {
-            listeners.spawn(listener::serve(source, context.clone(), sessions.clone(), stop.clone()));
+        for door in open {
+            listeners.spawn(listener::serve(door, context.clone(), sessions.clone(), stop.clone()));
         }
         listeners.spawn(reload::at_hangups(hangups, context.clone(), stop.clone()));
         listeners.close();
@@ -246,27 +240,30 @@ impl Doors {
         if service.filename.is_none() && service.tcp_listen.is_none() && service.service.is_empty() {
             return Err(StartError::NoListeners);
         }
+        let rules = Rules::new(service.allow.as_deref());
         if !service.service.is_empty() {
             let tls = service.tls.as_ref().and_then(|name| tls.server(name));
             let tags = BTreeMap::from([("type".to_owned(), "Control Service".to_owned())]);
             let advertised = Advertised { tags, work_commands: status::work_commands(kinds) };
-            self.sources.push(Source::Mesh(mesh.listen(&service.service, tls, Some(advertised)).await?));
+            let listener = mesh.listen(&service.service, tls, Some(advertised)).await?;
+            self.open.push(Door { source: Source::Mesh(listener), rules: rules.clone() });
         }
         if let Some(path) = &service.filename {
             let (path, mode) = (path.clone(), service.permissions);
             let opening = tokio::task::spawn_blocking(move || UnixSocket::open(Path::new(&path), mode));
             let mut socket = opening.await.map_err(std::io::Error::other)??;
             if let Some(listener) = socket.take_listener() {
-                self.sources.push(Source::Unix(UnixListener::from_std(listener)?));
+                let source = Source::Unix(UnixListener::from_std(listener)?);
+                self.open.push(Door { source, rules: rules.clone() });
             }
             self.sockets.push(socket);
         }
         if let Some(address) = &service.tcp_listen {
             let tls = service.tcp_tls.as_ref().and_then(|name| tls.server(name));
-            if tls.is_none() {
+            if tls.is_none() && service.allow.is_none() {
                 warn!("TCP control socket {address} has no TLS: everybody who reaches it can submit work");
             }
-            self.sources.push(Source::Tcp(bind_tcp(address).await?, tls));
+            self.open.push(Door { source: Source::Tcp(bind_tcp(address).await?, tls), rules });
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use worknode_protocol::config::model::allow::Rights;
 use worknode_protocol::config::model::{AuthMethod, NodeConfig, StreamMethod, WorkType};
 use worknode_protocol::config::{Host, Startup, load};
 
@@ -70,6 +71,7 @@ fn every_example_can_be_run() {
     assert_eq!(
         names,
         [
+            "allow.yml",
             "awx.yml",
             "bridges.yml",
             "incluster.yml",
@@ -112,5 +114,7 @@ fn the_examples_say_what_their_remarks_say() {
     assert_eq!((hub.mesh.backends.len(), leaf.mesh.backends.len()), (3, 2));
     assert!(hub.tls_server("mesh").unwrap().require_client_cert && leaf.tls_client("mesh").unwrap().min_tls13);
     assert_eq!((edge.mesh.bridges.len(), edge.mesh.ip_routers.len()), (6, 1));
+    let rules = example("allow.yml").control_services.remove(0).allow.unwrap();
+    assert_eq!((rules.len(), &rules[0].rights), (6, &Rights::all()));
     assert_eq!(example("local.yml").work_types.len(), 2);
 }

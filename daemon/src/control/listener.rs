@@ -13,7 +13,13 @@ use tracing::{debug, warn};
 use worknode_mesh::{Listener, tls};
 use worknode_protocol::control::{SessionError, error_line};
 
-use super::{Context, records::Records, session, stream::ControlStream};
+use super::{
+    Context,
+    access::{Client, Rules},
+    records::Records,
+    session,
+    stream::ControlStream,
+};
 
 /// Longest TLS handshake (control-protocol 2.1).
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -35,7 +41,7 @@ pub enum Source {
 }
 
 enum Accepted {
-    Plain(ControlStream),
+    Plain(ControlStream, Client),
     Handshake(TcpStream, Arc<tls::Server>),
 }
 
@@ -43,20 +49,22 @@ impl Source {
     /// The next connection. None: there will be no more.
     async fn accept(&mut self) -> Option<io::Result<Accepted>> {
         match self {
-            Self::Unix(listener) => {
-                Some(listener.accept().await.map(|(stream, _)| Accepted::Plain(ControlStream::Unix(stream))))
-            }
+            Self::Unix(listener) => Some(listener.accept().await.map(|(stream, _)| {
+                let ids = stream.peer_cred().ok().map(|peer| (peer.uid(), peer.gid()));
+                Accepted::Plain(ControlStream::Unix(stream), Client::Unix { ids })
+            })),
             Self::Tcp(listener, tls) => Some(listener.accept().await.map(|(stream, _)| {
                 prepare(&stream);
                 match tls {
-                    None => Accepted::Plain(ControlStream::Tcp(stream)),
+                    None => Accepted::Plain(ControlStream::Tcp(stream), Client::Tcp { names: Vec::new() }),
                     Some(tls) => Accepted::Handshake(stream, tls.clone()),
                 }
             })),
             Self::Mesh(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                debug!("control connection from node {peer}");
-                Some(Ok(Accepted::Plain(ControlStream::Mesh(Box::new(stream)))))
+                let (stream, node) = listener.accept().await?;
+                debug!("control connection from node {node}");
+                let names = Client::names(stream.peer_certificates().as_deref());
+                Some(Ok(Accepted::Plain(ControlStream::Mesh(Box::new(stream)), Client::Mesh { node, names })))
             }
         }
     }
@@ -83,8 +91,17 @@ impl Admission {
     }
 }
 
+/// A source, and the rules for whoever comes from it.
+pub struct Door {
+    /// Where connections come from.
+    pub source: Source,
+    /// Who may do what.
+    pub rules: Rules,
+}
+
 /// Accepts until told to stop. Sessions go on in `sessions`.
-pub async fn serve(mut source: Source, context: Arc<Context>, sessions: TaskTracker, stop: CancellationToken) {
+pub async fn serve(door: Door, context: Arc<Context>, sessions: TaskTracker, stop: CancellationToken) {
+    let Door { mut source, rules } = door;
     let mut pause = ACCEPT_PAUSE[0];
     loop {
         let accepted = tokio::select! {
@@ -96,7 +113,7 @@ pub async fn serve(mut source: Source, context: Arc<Context>, sessions: TaskTrac
             None => return,
             Some(Ok(accepted)) => {
                 pause = ACCEPT_PAUSE[0];
-                admit(accepted, &context, &sessions, &stop);
+                admit(accepted, &rules, &context, &sessions, &stop);
             }
             Some(Err(fault)) => {
                 warn!("control connection not accepted: {fault}");
@@ -107,14 +124,14 @@ pub async fn serve(mut source: Source, context: Arc<Context>, sessions: TaskTrac
     }
 }
 
-fn admit(accepted: Accepted, context: &Arc<Context>, sessions: &TaskTracker, stop: &CancellationToken) {
+fn admit(accepted: Accepted, rules: &Rules, context: &Arc<Context>, sessions: &TaskTracker, stop: &CancellationToken) {
     let admission = &context.admission;
     match admission.places.clone().try_acquire_owned() {
         Ok(place) => {
-            let (context, stop) = (context.clone(), stop.clone());
+            let (rules, context, stop) = (rules.clone(), context.clone(), stop.clone());
             sessions.spawn(async move {
-                if let Some(stream) = established(accepted).await {
-                    session::serve(stream, context, stop).await;
+                if let Some((stream, client)) = established(accepted).await {
+                    session::serve(stream, rules.judge(client), context, stop).await;
                 }
                 drop(place);
             });
@@ -132,11 +149,11 @@ fn admit(accepted: Accepted, context: &Arc<Context>, sessions: &TaskTracker, sto
     }
 }
 
-async fn established(accepted: Accepted) -> Option<ControlStream> {
+async fn established(accepted: Accepted) -> Option<(ControlStream, Client)> {
     match accepted {
-        Accepted::Plain(stream) => Some(stream),
+        Accepted::Plain(stream, client) => Some((stream, client)),
         Accepted::Handshake(stream, tls) => match tokio::time::timeout(HANDSHAKE, handshake(stream, &tls)).await {
-            Ok(Ok(stream)) => Some(stream),
+            Ok(Ok(established)) => Some(established),
             Ok(Err(fault)) => {
                 debug!("TLS handshake failed: {fault}");
                 None
@@ -149,13 +166,15 @@ async fn established(accepted: Accepted) -> Option<ControlStream> {
     }
 }
 
-async fn handshake(stream: TcpStream, tls: &tls::Server) -> io::Result<ControlStream> {
+async fn handshake(stream: TcpStream, tls: &tls::Server) -> io::Result<(ControlStream, Client)> {
     let config = tls.backend().await.map_err(io::Error::other)?;
-    Ok(ControlStream::Tls(Box::new(TlsAcceptor::from(config).accept(Records::over(stream)).await?)))
+    let stream = TlsAcceptor::from(config).accept(Records::over(stream)).await?;
+    let names = Client::names(stream.get_ref().1.peer_certificates());
+    Ok((ControlStream::Tls(Box::new(stream)), Client::Tcp { names }))
 }
 
 async fn refuse(accepted: Accepted, refusal: String) {
-    if let Some(mut stream) = established(accepted).await {
+    if let Some((mut stream, _)) = established(accepted).await {
         let _ = stream.write_all(refusal.as_bytes()).await;
         let _ = stream.shutdown().await;
     }

@@ -1,8 +1,10 @@
 //! The control service: what clients say to this node and what it answers.
 //!
-//! [`listener`] accepts and bounds connections, [`session`] reads lines, [`commands`] carries them out. Three commands
+//! [`listener`] accepts and bounds connections, [`session`] reads lines, [`access`] says who may do what, [`commands`] carries
+//! them out. Three commands
 //! take the connection over: `submit` (the payload follows), `results` and `connect`.
 
+pub mod access;
 pub mod commands;
 pub mod listener;
 mod prune;

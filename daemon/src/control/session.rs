@@ -7,20 +7,22 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
-use worknode_protocol::control::{Parsed, SessionError, banner, error_line, parse};
+use worknode_protocol::control::{Parsed, Request, SessionError, SubmitError, banner, error_line, parse};
 
 use super::{
     Context,
+    access::Access,
     commands::{self, Next},
     stream::ControlStream,
+    takeover::Takeover,
 };
 
 /// Bytes asked of the socket at a time while a command line is read.
 const READ: usize = 8 * 1024;
 
 /// Serves one client. Returns when the connection is done with; the stream is closed by then.
-pub async fn serve(stream: ControlStream, context: Arc<Context>, stop: CancellationToken) {
-    let session = Session { stream, context, buffer: BytesMut::new(), scanned: 0 };
+pub async fn serve(stream: ControlStream, access: Access, context: Arc<Context>, stop: CancellationToken) {
+    let session = Session { stream, access, context, buffer: BytesMut::new(), scanned: 0 };
     if let Err(fault) = session.run(stop).await {
         debug!("control session ended: {fault}");
     }
@@ -28,6 +30,7 @@ pub async fn serve(stream: ControlStream, context: Arc<Context>, stop: Cancellat
 
 struct Session {
     stream: ControlStream,
+    access: Access,
     context: Arc<Context>,
     /// What was read and not yet used.
     buffer: BytesMut,
@@ -62,7 +65,7 @@ impl Session {
             let answer = match parse(&line) {
                 Parsed::Nothing => String::new(),
                 Parsed::Refused(refusal) => refusal.to_lines(),
-                Parsed::Request(request) => match commands::run(request, self.stream.carrier(), &self.context).await {
+                Parsed::Request(request) => match self.carry_out(request).await {
                     Next::Answer(answer) => answer,
                     Next::TakeOver(takeover) => {
                         return takeover.run(self.stream, self.buffer, &self.context, &stop).await;
@@ -77,6 +80,23 @@ impl Session {
             }
         }
         self.stream.shutdown().await
+    }
+
+    /// Carries out what this client may have carried out.
+    async fn carry_out(&self, request: Request) -> Next {
+        if let Err(denied) = self.access.check(&request, &self.context).await {
+            return Next::Answer(error_line(&denied));
+        }
+        let next = commands::run(request, self.access.carrier(), &self.context).await;
+        let Next::TakeOver(Takeover::Submit(unit)) = &next else { return next };
+        match self.access.claim(unit).await {
+            Ok(()) => next,
+            Err(fault) => {
+                // Nobody was told of it, and nothing was started.
+                let _ = unit.release(true).await;
+                Next::Answer(error_line(&SubmitError::Store(fault.to_string())))
+            }
+        }
     }
 
     /// Sends whole lines.

@@ -61,15 +61,6 @@ pub enum ControlStream {
 }
 
 impl ControlStream {
-    /// What carries it.
-    pub fn carrier(&self) -> Carrier {
-        match self {
-            Self::Unix(_) => Carrier::Unix,
-            Self::Tcp(_) | Self::Tls(_) => Carrier::Tcp,
-            Self::Mesh(_) => Carrier::Mesh,
-        }
-    }
-
     fn socket(&self) -> Option<io::Result<OwnedFd>> {
         match self {
             Self::Unix(socket) => Some(socket.as_fd().try_clone_to_owned()),

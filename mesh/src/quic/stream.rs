@@ -11,6 +11,7 @@ use std::{
 };
 
 use quinn::{Connection, RecvStream, SendStream};
+use rustls_pki_types::CertificateDer;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::oneshot,
@@ -69,6 +70,12 @@ impl Stream {
     #[must_use]
     pub fn peer(&self) -> &str {
         &self.peer
+    }
+
+    /// The certificates that the other end has shown, its own first; none if it was not asked for one.
+    #[must_use]
+    pub fn peer_certificates(&self) -> Option<Vec<CertificateDer<'static>>> {
+        self.connection.peer_identity()?.downcast().ok().map(|shown| *shown)
     }
 
     /// How long the packets are that it sends at present, in bytes. They grow as far as the way and the other end allow.

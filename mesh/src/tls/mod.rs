@@ -20,7 +20,7 @@ pub use client::Client;
 pub use fault::TlsError;
 pub use insecure::{INSECURE_COMMON_NAME, insecure_client, insecure_server};
 pub use named::{DEFAULT, Named, NamedError};
-pub use names::{NameFault, RECEPTOR_NAME_OID, receptor_names, receptor_names_in};
+pub use names::{NameFault, RECEPTOR_NAME_OID, certificate_names, receptor_names, receptor_names_in};
 pub use rules::Refusal;
 pub(crate) use rules::plain;
 pub use server::Server;

@@ -36,6 +36,24 @@ pub fn receptor_names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, N
     receptor_names_in(certificate.extensions())
 }
 
+/// All names of a certificate that its authority has vouched for and that can stand in rules: receptor names and DNS names.
+/// The common name is none of them: it is free text, by which nobody is identified any more.
+///
+/// # Errors
+/// If the bytes are no certificate, or its `subjectAltName` is malformed.
+pub fn certificate_names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, NameFault> {
+    let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| NameFault::NotACertificate)?;
+    let mut names = receptor_names_in(certificate.extensions())?;
+    for extension in certificate.extensions() {
+        let ParsedExtension::SubjectAlternativeName(alternatives) = extension.parsed_extension() else { continue };
+        names.extend(alternatives.general_names.iter().filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            _ => None,
+        }));
+    }
+    Ok(names)
+}
+
 /// The receptor names in the extensions of a certificate or of a request for one.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! From actions to one [`NodeConfig`]: the checks of control-protocol 1.4, 2.1 and 5.1, in the order of 1.3.
 
+mod allow;
 mod certs;
 mod control;
 mod kubernetes;
@@ -106,6 +107,10 @@ impl Parts {
 struct Names {
     tls_servers: BTreeSet<String>,
     tls_clients: BTreeSet<String>,
+    /// Those of `tls_servers` that take no client without a certificate.
+    tls_asking_clients: BTreeSet<String>,
+    /// Those that on the mesh hold the certificate against the node that a client comes from.
+    tls_checking_nodes: BTreeSet<String>,
     /// Whether there is a key to verify signatures with.
     verification: bool,
 }
@@ -118,7 +123,17 @@ impl Names {
         };
         let verification =
             items.iter().any(|item| item.action.name == "work-verification" && item.filled("publickey").is_some());
-        Self { tls_servers: of("tls-server"), tls_clients: of("tls-client"), verification }
+        let servers = |wanted: fn(&Item) -> bool| {
+            let servers = items.iter().filter(|item| item.action.name == "tls-server");
+            servers.filter(|item| wanted(item)).map(|item| item.text("name").to_owned()).collect()
+        };
+        Self {
+            tls_servers: of("tls-server"),
+            tls_clients: of("tls-client"),
+            tls_asking_clients: servers(|item| item.flag("requireclientcert") || item.filled("clientcas").is_some()),
+            tls_checking_nodes: servers(|item| item.flag("requireclientcert")),
+            verification,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! The daemon prints the first problem in receptor's order and words (`Error: ...`, control-protocol 1.2 to 1.4); the
 //! check mode prints all of them, each with its place and what would be right.
 
+mod allow;
 mod check;
 mod convert;
 mod load;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use crate::yaml::Position;
 
+pub use allow::AllowFault;
 pub use check::{CheckError, FirewallFault, TlsFault, ValueFault};
 pub use convert::{ConvertError, NumberFault};
 pub use load::LoadError;

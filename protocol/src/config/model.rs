@@ -3,6 +3,7 @@
 //! Defaults are filled in and cross references are checked (control-protocol 1.4); nothing here has been opened, bound
 //! or run. A value that could not be used is never stored: the loader answers with an error instead.
 
+pub mod allow;
 pub mod certs;
 pub mod command;
 pub mod kubernetes;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::id::NodeId;
+use allow::AllowRule;
 pub use certs::CertCommand;
 pub use command::CommandType;
 pub use kubernetes::{AuthMethod, DeletePodPolicy, KubernetesType, StreamMethod};
@@ -142,6 +144,8 @@ pub struct ControlService {
     pub tcp_listen: Option<String>,
     /// Name in [`NodeConfig::tls_servers`] for the TCP listener.
     pub tcp_tls: Option<String>,
+    /// Who may do what; none: everybody may do everything.
+    pub allow: Option<Vec<AllowRule>>,
 }
 
 /// A kind of work this node accepts.

@@ -115,6 +115,28 @@ pub enum SessionError {
     ShuttingDown,
 }
 
+/// What a client may not do by the rules `allow` of the control service. Texts of ours.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[allow(missing_docs, reason = "each variant is explained by its text")]
+pub enum Denied {
+    /// A whole command.
+    #[error("permission denied: {0}")]
+    Command(&'static str),
+    #[error("permission denied: submit of work type {}", one_line(.0))]
+    Submit(String),
+    #[error("permission denied: submit to node {}", one_line(.0))]
+    Remote(String),
+    #[error("permission denied: connect to node {}", one_line(.0))]
+    Connect(String),
+    #[error("permission denied: {verb} of unit {}", one_line(.unit))]
+    Unit { verb: &'static str, unit: String },
+}
+
+/// A client's word in an answer that is one line.
+fn one_line(word: &str) -> String {
+    word.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// Why a node cannot be reached with a ping (control-protocol 3.1).
 ///
 /// Given inside a JSON answer, not as an `ERROR:` line.

@@ -22,8 +22,8 @@ pub use answer::{
     TracerouteAnswer, UnitListAnswer, banner, created, error_line, streaming,
 };
 pub use error::{
-    ConnectError, ParamError, PingProblem, ReloadError, RemoteError, RequestError, SessionError, SignatureError,
-    SubmitError, UnitError,
+    ConnectError, Denied, ParamError, PingProblem, ReloadError, RemoteError, RequestError, SessionError,
+    SignatureError, SubmitError, UnitError,
 };
 pub use limits::{DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_LINE_BYTES, Limits};
 pub use node_status::{Advertisement, ConnectionCost, NodeStatus, WorkCommand};

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use rustls_pki_types::pem::PemObject;
 
 use super::*;
-use crate::tls::{NameFault, receptor_names};
+use crate::tls::{NameFault, certificate_names, receptor_names};
 
 /// The bytes for node `rust1` in mesh-protocol 1.5.
 const RUST1: &[u8] = b"\xA0\x14\x06\x09\x2B\x06\x01\x04\x01\x92\x08\x13\x01\xA0\x07\x0C\x05rust1";
@@ -26,6 +26,17 @@ fn several_names_and_other_kinds_of_names() {
         pki.issue_with("n", &["a"], &rcgen::PKCS_ECDSA_P256_SHA256, |params| params.subject_alt_names.push(other));
     assert_eq!(receptor_names(&certificate).unwrap(), ["a"]);
     assert_eq!(receptor_names(pki.authority.der()).unwrap(), [""; 0]);
+}
+
+#[test]
+fn the_names_for_rules_are_those_of_nodes_and_hosts() {
+    let certificate = Pki::new().issue_with("admin", &["n1"], &rcgen::PKCS_ECDSA_P256_SHA256, |params| {
+        params.subject_alt_names.push(SanType::DnsName("ci.example.org".try_into().unwrap()));
+    });
+    let names = certificate_names(&certificate).unwrap();
+    assert!(names.contains(&"n1".to_owned()) && names.contains(&"ci.example.org".to_owned()), "{names:?}");
+    assert!(!names.contains(&"admin".to_owned()), "the common name: {names:?}");
+    assert_eq!(certificate_names(&CertificateDer::from(Vec::new())), Err(NameFault::NotACertificate));
 }
 
 #[test]

@@ -16,13 +16,14 @@ const MAX_MODE: u32 = 0o7777;
 
 impl Reader<'_, '_> {
     pub(super) fn control_service(&mut self) {
-        let service = ControlService {
+        let mut service = ControlService {
             service: self.item.text("service").to_owned(),
             filename: self.item.path("filename"),
             permissions: self.socket_mode().unwrap_or(0o600),
             tls: self.tls_server_name("tls"),
             tcp_listen: self.item.filled("tcplisten"),
             tcp_tls: self.item.filled("tcptls"),
+            allow: None,
         };
         if service.tcp_listen.is_some() {
             self.tls_server_name("tcptls");
@@ -32,6 +33,7 @@ impl Reader<'_, '_> {
         if service.filename.is_none() && service.tcp_listen.is_none() && service.service.is_empty() {
             self.refuse(Phase::Run, "", CheckError::NoListeners);
         }
+        service.allow = self.allow_rules(&service);
         self.builder.parts.control_services.push(service);
     }
 

@@ -5,7 +5,7 @@ use crate::duration::DurationError;
 use crate::id::NodeIdError;
 use crate::quote::quote;
 
-use super::ConvertError;
+use super::{AllowFault, ConvertError};
 
 /// Why a configuration cannot be used. `Display` is the text after `Error: `.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -39,6 +39,9 @@ pub enum CheckError {
     ServiceNameTaken(String),
     #[error("{0} is not a mode of a file")]
     Permissions(i64),
+    /// A rule of `allow`, counted from 1; 0 for all of them.
+    #[error("error in control-service: {}: {fault}", allow(.number))]
+    Allow { number: usize, fault: AllowFault },
     #[error("invalid {key}: must be at least {least}")]
     Limit { key: &'static str, least: usize },
     #[error("invalid setting of the daemon: {0}")]
@@ -114,6 +117,10 @@ pub enum CheckError {
     // Parts to come.
     #[error("{0} is not available in this version of worknode")]
     NotBuilt(Gap),
+}
+
+fn allow(number: &usize) -> String {
+    if *number == 0 { "allow".to_owned() } else { format!("allow rule {number}") }
 }
 
 /// What is wrong with a firewall rule.
@@ -222,6 +229,7 @@ impl CheckError {
             Self::FirewallRule(_, FirewallFault::Key(_)) => {
                 "keys are action, fromnode, tonode, fromservice and toservice"
             }
+            Self::Allow { fault, .. } => fault.hint()?,
             Self::LogLevel(_) => "write error, warning, info or debug",
             Self::NothingToDo => "add `- local-only:`",
             Self::NoListeners => "set filename, tcplisten or service",

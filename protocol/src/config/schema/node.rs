@@ -50,6 +50,7 @@ pub(in crate::config) static CONTROL_SERVICE: Action = Action::new(
         text("tls", "tls-server for the mesh listener"),
         text("tcplisten", "HOST:PORT or PORT of a TCP listener"),
         text("tcptls", "tls-server for the TCP listener"),
+        Param::new("allow", Kind::Structure, "rules: who may do what; everybody may do everything if not given"),
     ],
 );
 

@@ -1,5 +1,6 @@
 //! Tests of the whole way from text to [`super::NodeConfig`], quoting the references row by row.
 
+mod allow;
 mod certs;
 mod checks;
 mod command_line;
