@@ -216,6 +216,40 @@ impl Cluster {
         self.api.create(&format!("/api/v1/namespaces/{name}/resourcequotas"), &quota)
     }
 
+    /// Makes a pod in `default`, as somebody else would.
+    ///
+    /// # Errors
+    /// Fails if the API refuses.
+    pub fn create_pod(&self, pod: &Value) -> Result<()> {
+        self.api.create("/api/v1/namespaces/default/pods", pod)
+    }
+
+    /// The pod of this name in `default`, if there is one.
+    ///
+    /// # Errors
+    /// Fails if the API does.
+    pub fn pod(&self, name: &str) -> Result<Option<Value>> {
+        let list = self.api.get(&format!("/api/v1/namespaces/default/pods?fieldSelector=metadata.name%3D{name}"))?;
+        Ok(list.pointer("/items/0").cloned())
+    }
+
+    /// Waits until this pod is in one of these phases, or, without any, gone.
+    ///
+    /// # Errors
+    /// Fails at the deadline.
+    pub fn wait_for_pod(&self, name: &str, phases: &[&str]) -> Result<()> {
+        let deadline = Deadline::after(PATIENCE);
+        loop {
+            let pod = self.pod(name)?;
+            let phase = pod.as_ref().and_then(|pod| pod.pointer("/status/phase")).and_then(Value::as_str);
+            if phase.map_or(pod.is_none() && phases.is_empty(), |phase| phases.contains(&phase)) {
+                return Ok(());
+            }
+            deadline.left(&format!("pod {name} is {phase:?}"))?;
+            self.api.await_change("/api/v1/namespaces/default/pods")?;
+        }
+    }
+
     /// Deletes a pod at once, as somebody else would.
     ///
     /// # Errors

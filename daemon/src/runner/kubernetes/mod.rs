@@ -158,8 +158,11 @@ impl WorkKind for KubernetesKind {
         let accepted =
             [Detail::ConnectingToKubernetes, Detail::PodCreated, Detail::SendingStdinToPod, Detail::PodRunning];
         let accepted = accepted.iter().any(|detail| found.status.detail.starts_with(&detail.to_string()));
+        // Receptor may have asked for a pod of which it never learned the name: another one would run the job twice. Its units
+        // have no output before they have a pod; ours have the file from the first moment.
+        let receptors = !found.dir.stdout().exists();
         match record {
-            None if order.extra.pod_name.is_empty() && !accepted => not_running(),
+            None if order.extra.pod_name.is_empty() && (receptors || !accepted) => not_running(),
             // Receptor's own unit: a pod of which nothing more is known than its name.
             None if !order.extra.pod_name.is_empty() => {
                 Recovery::Resume(Box::new(PodRunner::adopt(Arc::clone(&self.cluster), order, found)))

@@ -1,5 +1,4 @@
-//! A data directory of the Go daemon is taken over in place, with its runners still alive (control-protocol 4.1 to 4.5).
-#![allow(clippy::indexing_slicing, reason = "a missing member fails the test, as it should")]
+//! Command units (control-protocol 4.1 to 4.5), with stand-ins for the Go daemon's runners.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -8,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use worknode_tests::wait::{Deadline, PATIENCE, Watch, readable};
-use worknode_tests::{Harness, Node, Program, State, process, skipped};
+use worknode_tests::wait::{Deadline, PATIENCE, Watch};
+use worknode_tests::{Harness, Node, State};
 
 /// A node of the daemon under test that is about to take over; its units' directory is there.
 fn prepared() -> Result<(Node, std::path::PathBuf)> {
@@ -192,67 +191,5 @@ fn a_stranger_with_the_runners_number_is_not_touched() -> Result<()> {
     stranger.wait()?;
     assert!(alive, "a stranger was killed");
     assert_eq!(found.state, State::Failed, "{found}");
-    Ok(())
-}
-
-/// With the real thing: its daemon is killed, its runner lives on, and the daemon under test takes over.
-#[test]
-fn a_real_go_runner_is_followed_and_canceled() -> Result<()> {
-    let Some(receptor) = Program::receptor() else {
-        skipped("RECEPTOR_BIN names no Go daemon");
-        return Ok(());
-    };
-    let mut node = Harness::of(receptor)?.command_with_params("sh", "sh").start()?;
-    let go = node.root().join("go");
-    let script = format!("-c 'echo begun; while ! [ -e {} ]; do sleep 0.05; done; echo done; exit 5'", go.display());
-    let followed = node.submit_with("sh", &[("params", &script)], b"")?;
-    let canceled = node.submit_with("sh", &[("params", "-c 'exec sleep 1000'")], b"")?;
-    for unit in [&followed, &canceled] {
-        node.wait_status(unit, |status| status.state == State::Running)?;
-    }
-    node.kill9()?;
-    node.replace_program(Program::worknoded()?)?;
-    node.start()?;
-    let mut results = node.open_results(&followed, 0)?;
-    assert_eq!(results.line()?, "begun");
-    node.cancel(&canceled)?;
-    assert_eq!(node.wait_ended(&canceled)?.state, State::Canceled);
-    fs::write(go, "")?;
-    assert_eq!(results.rest()?, b"done\n");
-    assert_eq!(node.wait_ended(&followed)?.detail, "exit status 5");
-    node.release(&followed)?;
-    node.release(&canceled)?;
-    node.wait_alone(PATIENCE)
-}
-
-/// The way back: the Go daemon finds the units of the daemon under test, follows a living one and serves them all.
-#[test]
-fn the_go_daemon_takes_over_from_worknoded() -> Result<()> {
-    let Some(receptor) = Program::receptor() else {
-        skipped("RECEPTOR_BIN names no Go daemon");
-        return Ok(());
-    };
-    let mut node = Harness::new()?.command("cat", "cat").command_with_params("sh", "sh").start()?;
-    let go = node.root().join("go");
-    let script = format!("-c 'echo begun; while ! [ -e {} ]; do sleep 0.05; done; echo done; exit 5'", go.display());
-    let ended = node.submit("cat", b"hello")?;
-    node.wait_ended(&ended)?;
-    let living = node.submit_with("sh", &[("params", &script)], b"")?;
-    node.wait_status(&living, |status| status.state == State::Running && status.stdout_size > 0)?;
-    node.kill9()?;
-    node.replace_program(receptor)?;
-    node.start()?;
-    assert_eq!(node.results(&ended)?, b"hello");
-    assert_eq!(node.status(&living)?.state, State::Running);
-    fs::write(go, "")?;
-    let status = node.wait_status(&living, |status| status.state.ended())?;
-    assert_eq!((status.state, status.detail.as_str(), status.stdout_size), (State::Failed, "exit status 5", 11));
-    assert_eq!(node.results(&living)?, b"begun\ndone\n");
-    let keepers: Vec<_> =
-        node.processes()?.into_iter().filter(|&pid| node.pid().is_ok_and(|daemon| daemon != pid)).collect();
-    for keeper in keepers {
-        // Whoever kept the job ends with it.
-        readable(process::handle(keeper)?, PATIENCE)?;
-    }
     Ok(())
 }
