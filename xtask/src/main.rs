@@ -4,6 +4,7 @@
 mod bench;
 mod ci;
 mod demo;
+mod soak;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,8 @@ enum Command {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Run pods under random faults for a while, and count what they did to them.
+    Soak(soak::Options),
     /// Run the stages of continuous integration.
     Ci(ci::Options),
 }
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Demo(options) => demo::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Test { arguments } => ci::test(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Soak(options) => soak::run(&options),
         Command::Ci(options) => ci::run(&options),
     };
     match outcome {

@@ -20,7 +20,7 @@ use crate::id::NodeId;
 use allow::AllowRule;
 pub use certs::CertCommand;
 pub use command::CommandType;
-pub use kubernetes::{AuthMethod, DeletePodPolicy, KubernetesType, StreamMethod};
+pub use kubernetes::{AuthMethod, DeletePodPolicy, KubernetesType, PodStderr, StreamMethod, TcpStreams};
 pub use signing::{WorkSigning, WorkVerification};
 pub use tls::{Fingerprint, TlsClient, TlsServer};
 

@@ -44,7 +44,6 @@ pub const NOT_BUILT: &[Gap] = &[
     // Commands: work-types 3.
     Key(CMD, "memorymax"), Key(CMD, "cpumax"),
     // Kubernetes core: work-types 2.2.
-    Word(K8S, "streammethod", "tcp"), Word(K8S, "streammethod", "attach"),
     Key(K8S, "shell"), Key(K8S, "script"), Key(K8S, "workingdir"), Key(K8S, "env"), Key(K8S, "envfrom"),
     // Kubernetes authentication: work-types 2.3.
     Word(K8S, "authmethod", "token"), Word(K8S, "authmethod", "certificate"), Word(K8S, "authmethod", "basic"),
@@ -65,7 +64,7 @@ pub const NOT_BUILT: &[Gap] = &[
     Key(K8S, "imagepullpolicy"), Key(K8S, "imagepullsecrets"),
     Key(K8S, "livenessprobe"), Key(K8S, "readinessprobe"), Key(K8S, "startupprobe"),
     Key(K8S, "kind"), Key(K8S, "job"), Key(K8S, "backofflimit"), Key(K8S, "ttlsecondsafterfinished"),
-    Key(K8S, "restartpolicy"), Key(K8S, "stderr"),
+    Key(K8S, "restartpolicy"), 
     Key(K8S, "maxconcurrent"),
     Key(K8S, "metricsprovider"), Key(K8S, "metricsinterval"), Key(K8S, "prometheusurl"), Key(K8S, "allowexec"),
     Key(K8S, "ifexists"),

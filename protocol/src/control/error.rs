@@ -236,6 +236,9 @@ pub enum ParamError {
     /// `cmd_timeout` may only shorten (work-types 3).
     #[error("cmd_timeout exceeds the configured timeout")]
     TimeoutTooLong,
+    /// `stderr: separate` with a stream method that has one stream alone (work-types 2.4).
+    #[error("stderr cannot be separated with streammethod {0} on this cluster")]
+    StderrNotSeparated(&'static str),
     #[error("could not read pod: {0}")]
     UnreadablePod(String),
     #[error("could not read kubeconfig: {0}")]

@@ -4,6 +4,7 @@
 
 mod access;
 mod ends;
+mod methods;
 mod orphans;
 mod outputs;
 mod rotation;

@@ -5,6 +5,7 @@
 //! | `payload` | what is to be sent |
 //! | `websocket`, `spdy` | the two transports |
 //! | `duplex` | a session for both directions, to be spoken to and listened to at will |
+//! | `output` | a session for what the worker writes, and nothing else |
 //! | `choice` | which of them this API server and this account let through |
 //! | `pump`, `word` | both directions at once, and what the server's last word means |
 //!
@@ -14,6 +15,7 @@
 
 mod choice;
 mod duplex;
+mod output;
 mod payload;
 mod pump;
 mod spdy;
@@ -33,6 +35,7 @@ use tokio::sync::watch;
 pub(crate) use self::{
     choice::{Choices, Refusals},
     duplex::{Ear, Voice, open_duplex},
+    output::{OutputEnd, OutputSession, Source},
     payload::Payload,
 };
 use self::{
@@ -98,11 +101,11 @@ pub(crate) struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Asks for another protocol, which is not yet named.
-    fn request(&self, method: Method) -> Result<Request<Bytes>, AttachError> {
+    /// Asks for another protocol, which is not yet named, and for `streams` (`stdin=true`).
+    fn request(&self, method: Method, streams: &str) -> Result<Request<Bytes>, AttachError> {
         let output = if self.output { "&stdout=true" } else { "" };
         let pod = client::pod_path(self.namespace, self.pod);
-        let path = format!("{pod}/attach?container={WORKER}&stdin=true{output}");
+        let path = format!("{pod}/attach?container={WORKER}&{streams}{output}");
         let mut request = client::request(method, &path, Bytes::new()).map_err(AttachError::NotBegun)?;
         let headers = request.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));

@@ -1,26 +1,32 @@
-//! Requests to the API server, and what its refusals mean.
+//! Requests to the API server. What its refusals mean is in `fault`, paths are in `request`.
 //!
 //! kube's client carries TLS, proxies and credentials; requests, answers and retries are our own, for kube's retries
 //! repeat a POST and its attach stands still when both directions are busy.
 
+mod fault;
+mod request;
+
 use std::{
-    error::Error,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use kube::client::Body;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 use worknode_protocol::config::model::KubernetesType;
 
+use self::fault::{is_handshake, refusal, unreachable};
+pub(crate) use self::{
+    fault::{ApiError, words},
+    request::{ALL_PODS, encode, get_pod, pod_path, pods_path, request},
+};
 use super::{
     attach::Choices,
-    auth::{Access, AuthError, Environment, Source},
-    limiter::NeverAccepts,
+    auth::{Access, Environment, Source},
     pool::{Connection, Pool},
     retry::Patience,
     watch::Feeds,
@@ -28,99 +34,12 @@ use super::{
 
 /// Longest wait for the answer to a request that is not a stream. The API server gives up after 60 s itself.
 const ANSWER: Duration = Duration::from_secs(60);
-/// Longest wait for the words of a refusal.
-const REFUSAL: Duration = Duration::from_secs(10);
 /// Logs followed at the same time from which on requests are spared, at the price of a second.
 const CROWD: usize = 32;
 /// Time between two readings of credentials because of failed handshakes.
 const BETWEEN_REFRESHES: Duration = Duration::from_secs(10);
 /// Longest object that is read: etcd holds 1.5 MiB, encoded once more as JSON.
 const OBJECT_BYTES: usize = 16 * 1024 * 1024;
-/// Longest refusal.
-const REFUSAL_BYTES: usize = 256 * 1024;
-
-/// Why a request failed. `Display` is what a unit's detail quotes.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum ApiError {
-    /// The API server said no.
-    #[error("{message}")]
-    Refused {
-        /// The HTTP status.
-        code: u16,
-        /// The API's reason, such as `AlreadyExists`.
-        reason: String,
-        /// Its words, verbatim.
-        message: String,
-        /// What the refusal is about, such as `pods` or `pods/log`.
-        kind: String,
-        /// `Retry-After`.
-        retry_after: Option<Duration>,
-    },
-    /// No answer. `sent` is false if the request certainly never went out.
-    #[error("{message}")]
-    Unreachable {
-        /// What the network said.
-        message: String,
-        /// It may have been carried out.
-        sent: bool,
-    },
-    /// The API server has just come back and refuses what it may allow in a moment. Nothing was carried out.
-    #[error("{0}")]
-    NotReady(String),
-    /// The client-side limiter lets nothing out.
-    #[error(transparent)]
-    Limited(#[from] NeverAccepts),
-    /// An answer that is not what it should be.
-    #[error("{0}")]
-    Malformed(String),
-    /// There are no credentials to ask with.
-    #[error(transparent)]
-    Auth(#[from] AuthError),
-}
-
-impl ApiError {
-    /// The HTTP status of a refusal.
-    pub(crate) fn code(&self) -> Option<u16> {
-        match self {
-            Self::Refused { code, .. } => Some(*code),
-            _ => None,
-        }
-    }
-
-    /// True if the object asked for does not exist. The kubelet's own 404 for a container that it does not know yet is
-    /// none of these (kubernetes-streams 4.4).
-    pub(crate) fn is_not_found(&self) -> bool {
-        matches!(self, Self::Refused { code: 404, kind, .. } if kind == "pods" || kind.is_empty())
-    }
-
-    /// True if trying again may help.
-    pub(crate) fn is_temporary(&self) -> bool {
-        match self {
-            // Not overload but a limit of the store (kubernetes-streams 7).
-            Self::Refused { code: 500, message, .. } => !message.contains("request is too large"),
-            Self::Refused { code, .. } => matches!(code, 408 | 429 | 500..=599),
-            Self::Unreachable { .. } | Self::NotReady(_) | Self::Malformed(_) => true,
-            Self::Limited(_) | Self::Auth(_) => false,
-        }
-    }
-
-    /// What the server wants to wait.
-    pub(crate) fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Refused { retry_after, .. } => *retry_after,
-            _ => None,
-        }
-    }
-
-    /// The API server knows no changes since the version asked for: reading anew helps.
-    pub(crate) fn too_old() -> Self {
-        Self::Malformed("too old resource version".to_owned())
-    }
-
-    fn timed_out() -> Self {
-        Self::Unreachable { message: "no answer from the API server".to_owned(), sent: true }
-    }
-}
 
 /// One of those who follow logs under an identity.
 pub(crate) struct InCrowd(Arc<()>);
@@ -305,6 +224,16 @@ impl Api {
         timeout(ANSWER, whole).await.unwrap_or_else(|_| Err(ApiError::timed_out()))
     }
 
+    /// A request whose answer is text, of `limit` bytes at most.
+    pub(crate) async fn bytes(&self, request: &Request<Bytes>, limit: usize) -> Result<Bytes, ApiError> {
+        let whole = async {
+            let answer = self.send(request).await?;
+            let body = Limited::new(answer.into_body(), limit).collect().await;
+            Ok(body.map_err(|fault| ApiError::Unreachable { message: words(&*fault), sent: true })?.to_bytes())
+        };
+        timeout(ANSWER, whole).await.unwrap_or_else(|_| Err(ApiError::timed_out()))
+    }
+
     /// A request whose answer is a stream. Its head may take as long as the stream is silent.
     pub(crate) async fn stream(&self, request: &Request<Bytes>) -> Result<Response<Body>, ApiError> {
         self.send(request).await
@@ -353,113 +282,4 @@ impl Api {
             tokio::time::sleep(pause).await;
         }
     }
-}
-
-/// A request below `/api/v1/namespaces/NS/pods`. `path` has been encoded.
-pub(crate) fn request(method: Method, path: &str, body: Bytes) -> Result<Request<Bytes>, ApiError> {
-    let mut request = Request::builder().method(method).uri(path).header(http::header::ACCEPT, "application/json");
-    if !body.is_empty() {
-        request = request.header(http::header::CONTENT_TYPE, "application/json");
-    }
-    request.body(body).map_err(|fault| ApiError::Malformed(fault.to_string()))
-}
-
-/// The path of the pods of all namespaces.
-pub(crate) const ALL_PODS: &str = "/api/v1/pods";
-
-/// The path of the pods of a namespace.
-pub(crate) fn pods_path(namespace: &str) -> String {
-    format!("/api/v1/namespaces/{}/pods", encode(namespace))
-}
-
-/// The path of a pod.
-pub(crate) fn pod_path(namespace: &str, name: &str) -> String {
-    format!("{}/{}", pods_path(namespace), encode(name))
-}
-
-/// The request for a pod as it is now.
-pub(crate) fn get_pod(namespace: &str, name: &str) -> Result<Request<Bytes>, ApiError> {
-    request(Method::GET, &pod_path(namespace, name), Bytes::new())
-}
-
-/// Percent-encodes what has a meaning in a path or a query: names come from users.
-pub(crate) fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        // A path of dots only would be taken apart by proxies.
-        if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) || (byte == b'.' && !matches!(text, "." | "..")) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Status {
-    message: String,
-    reason: String,
-    details: Details,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Details {
-    kind: String,
-}
-
-/// The words of an answer that is none.
-async fn refusal(answer: Response<Body>) -> ApiError {
-    let code = answer.status();
-    let retry_after = answer.headers().get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let retry_after = retry_after.and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
-    let body = timeout(REFUSAL, Limited::new(answer.into_body(), REFUSAL_BYTES).collect()).await;
-    let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
-    let status = serde_json::from_slice::<Status>(&body).unwrap_or_default();
-    let message = if status.message.is_empty() { plain_words(code, &body) } else { status.message };
-    ApiError::Refused { code: code.as_u16(), reason: status.reason, message, kind: status.details.kind, retry_after }
-}
-
-/// An answer that is no `Status`: the kubelet's, or a proxy's.
-fn plain_words(code: StatusCode, body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    let first = text.trim().lines().next().unwrap_or_default();
-    if first.is_empty() || first.starts_with('<') { code.to_string() } else { first.chars().take(500).collect() }
-}
-
-/// True if the TLS handshake, or the server's words about it, stand in the way.
-fn is_handshake(fault: &(dyn Error + 'static)) -> bool {
-    let mut cause = Some(fault);
-    while let Some(fault) = cause {
-        // An I/O error hides what it is made of from `source`.
-        let inner = fault.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if fault.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
-            return true;
-        }
-        cause = fault.source();
-    }
-    false
-}
-
-fn unreachable(fault: &kube::Error) -> ApiError {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(fault);
-    let mut sent = true;
-    while let Some(fault) = cause {
-        if fault.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|fault| fault.is_connect()) {
-            sent = false;
-        }
-        cause = fault.source();
-    }
-    ApiError::Unreachable { message: words(fault), sent }
-}
-
-/// The innermost words of a chain of errors: the outer ones say only which layer passed them on.
-pub(crate) fn words(fault: &(dyn Error + 'static)) -> String {
-    let mut innermost = fault;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }

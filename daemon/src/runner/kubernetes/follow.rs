@@ -8,12 +8,16 @@
 mod stdin;
 mod watching;
 
-use tokio::sync::watch;
-use worknode_protocol::unit::Detail;
+use tokio::sync::{oneshot, watch};
+use worknode_protocol::{
+    config::model::PodStderr,
+    unit::{Detail, State},
+};
 
 use super::{
     Cluster,
     attach::{Payload, Target},
+    attached::{Attached, Heard, Stderr},
     client::Api,
     follower::{Stage, Worker},
     logs::{Log, LogError},
@@ -22,9 +26,10 @@ use super::{
     position::Gap,
     record::{Journal, Record, Step},
     shim::{self, Shim},
+    tcp::{self, Dialed, TcpError},
     view::Pod,
 };
-use crate::runner::UnitContext;
+use crate::runner::{Report, UnitContext};
 
 /// A unit whose pod exists.
 pub(crate) struct Following<'a> {
@@ -34,6 +39,10 @@ pub(crate) struct Following<'a> {
     /// The pod as it was last seen.
     pub(crate) pod: &'a Pod,
     pub(crate) payload: Payload,
+    /// Where standard error goes; none: into the output.
+    pub(crate) stderr: Option<Stderr>,
+    /// Where the pod dials, with `streammethod: tcp`.
+    pub(crate) dialed: Option<Dialed>,
 }
 
 /// The unit's `stdout`, by what it is written from.
@@ -99,6 +108,14 @@ impl Failure {
     }
 }
 
+/// Where the output comes from.
+struct Source {
+    /// An attach first; told when stdin may be sent.
+    attached: Option<oneshot::Sender<()>>,
+    stages: watch::Receiver<Stage>,
+    worker: watch::Receiver<Worker>,
+}
+
 /// What the watcher saw.
 struct Seen {
     end: End,
@@ -127,18 +144,27 @@ impl Following<'_> {
         let deadline = watching::pending_deadline(journal.record());
         let watching = self.watch(judge, deadline, stage, worker);
         let (seen, gaps, cut, differs) = match stdout {
+            Stdout::Log(output) if let Some(dialed) = &self.dialed => {
+                let talking = self.through_tcp(journal, output, dialed, stages);
+                let (seen, ()) = tokio::try_join!(watching, talking)?;
+                (seen, Vec::new(), None, false)
+            }
             Stdout::Log(output) => {
-                let log = Log {
-                    api: self.api,
-                    namespace: &self.pod.metadata.namespace,
-                    pod: &self.pod.metadata.name,
-                    patience: self.cluster.patience(),
+                // What an earlier daemon attached to is taken up from the log, where that has all of it.
+                let attached =
+                    journal.record().attached && (journal.record().step <= Step::Created || self.stderr.is_some());
+                let (ready, may_send) = oneshot::channel();
+                let source = Source { attached: attached.then_some(ready), stages: stages.clone(), worker: seen };
+                let sending = async {
+                    if attached {
+                        // Fails when there is no such attach.
+                        let _ = may_send.await;
+                    }
+                    self.send_stdin(journal, stages).await
                 };
-                let followed = tokio::try_join!(watching, self.send_stdin(journal, stages), async {
-                    log.follow(output, seen).await.map_err(|fault| self.log_failure(fault))
-                },);
-                let (seen, (), gaps) = followed?;
-                (seen, gaps, None, output.differs())
+                let (seen, (), (gaps, missed)) =
+                    tokio::try_join!(watching, sending, self.follow_output(output, source))?;
+                (seen, gaps, None, missed || output.differs())
             }
             Stdout::Shim(stdout) => {
                 let (seen, ()) = tokio::try_join!(watching, self.through_shim(journal, stdout, stages))?;
@@ -148,6 +174,85 @@ impl Following<'_> {
         };
         let Seen { end, ran, containers, node } = seen;
         Ok(Followed { end, ran, containers, node, gaps, cut, differs })
+    }
+
+    /// Appends the worker's output. Answers what rotation took of it, and whether more may be missing.
+    async fn follow_output(&self, output: &mut Output, source: Source) -> Result<(Vec<Gap>, bool), Failure> {
+        if let Some(ready) = source.attached {
+            let attached = Attached { target: self.target(false), stderr: self.stderr.as_ref() };
+            let heard = attached.follow(output, source.stages, ready).await;
+            let why = match heard.map_err(|fault| self.log_failure(fault.into()))? {
+                Heard::All => return Ok((Vec::new(), false)),
+                Heard::Missed => return Ok((Vec::new(), true)),
+                Heard::Log(why) => why,
+            };
+            if self.cluster.kind.operation.stderr == PodStderr::Separate {
+                let message = format!("stderr cannot be separated with streammethod attach on this cluster: {why}");
+                return Err(Failure::new(Detail::ErrorOpeningLogStream { pod: self.path(), message }, true));
+            }
+            tracing::info!(pod = self.path(), why, "the output is taken from the log");
+            output.go_back_to_log().await.map_err(|fault| self.log_failure(fault.into()))?;
+        }
+        let log = Log {
+            api: self.api,
+            namespace: &self.pod.metadata.namespace,
+            pod: &self.pod.metadata.name,
+            patience: self.cluster.patience(),
+        };
+        let gaps = log.follow(output, source.worker).await.map_err(|fault| self.log_failure(fault))?;
+        Ok((gaps, false))
+    }
+
+    async fn through_tcp(
+        &self,
+        journal: &mut Journal,
+        output: &mut Output,
+        dialed: &Dialed,
+        stages: watch::Receiver<Stage>,
+    ) -> Result<(), Failure> {
+        let never = async {
+            let mut stages = stages.clone();
+            if stages.wait_for(|stage| *stage == Stage::NotStarted).await.is_err() {
+                // It is over otherwise.
+                std::future::pending::<()>().await;
+            }
+        };
+        let stream = tokio::select! {
+            accepted = dialed.accept(self.api, self.pod, stages.clone()) => accepted.map_err(|fault| self.tcp_failure(fault))?,
+            () = never => return Ok(()),
+        };
+        self.report(State::Pending, Detail::SendingStdinToPod).await;
+        note(journal, |record| record.step = Step::SendingStdin).await?;
+        let (from_pod, to_pod) = stream.into_split();
+        let sending = async {
+            let to_pod = tcp::send(to_pod, &self.payload).await.map_err(|fault| self.tcp_failure(fault))?;
+            note(journal, |record| record.step = Step::StdinSent).await?;
+            self.report(State::Running, Detail::PodRunning).await;
+            Ok(to_pod)
+        };
+        let receiving = async { tcp::receive(from_pod, output, stages).await.map_err(|fault| self.tcp_failure(fault)) };
+        tokio::try_join!(sending, receiving).map(drop)
+    }
+
+    fn tcp_failure(&self, fault: TcpError) -> Failure {
+        let total = self.payload.length();
+        let detail = match fault {
+            TcpError::Accept(words) => Detail::ErrorAccepting(words),
+            TcpError::Send { sent, message } if sent < total => {
+                tracing::warn!(pod = self.path(), error = message, "stdin was cut");
+                Detail::StdinCut { sent, total }
+            }
+            TcpError::Send { message, .. } => Detail::ErrorSendingStdin(message),
+            TcpError::Payload(fault) => Detail::ErrorReadingStdin(fault.to_string()),
+            TcpError::Receive(words) => Detail::ErrorReadingPodStdout(words),
+            TcpError::Output(fault) => Detail::PodStdout(fault.to_string()),
+        };
+        Failure::new(detail, true)
+    }
+
+    async fn report(&self, state: State, detail: Detail) {
+        let report = Report { state: Some(state), detail: Some(detail), extra_data: None };
+        self.unit.reporter.report(report).await;
     }
 
     async fn through_shim(

@@ -1,16 +1,18 @@
 //! One unit from its start to its end.
 
+mod begin;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
-use worknode_protocol::unit::{Detail, PodProblem, RestartProblem, State};
+use worknode_protocol::unit::{Detail, PodProblem, State};
 
 use super::{
     Cluster,
     attach::Payload,
+    attached::Stderr,
     cleanup,
-    client::{self, Api, ApiError},
-    create::Creation,
+    client::{Api, ApiError},
     follow::{Failure, Following, Stdout},
     outcome::{Case, End},
     output::Output,
@@ -18,10 +20,11 @@ use super::{
     pod::Manifest,
     record::{Journal, Record, Step},
     shim,
+    tcp::Dialed,
     view::Pod,
 };
 use crate::runner::{BoxFuture, Ending, Found, Report, Runner, StartError, UnitContext};
-use worknode_protocol::config::model::{DeletePodPolicy, StreamMethod};
+use worknode_protocol::config::model::{DeletePodPolicy, PodStderr};
 
 /// How long the API server's answer to a deletion is waited for (work-types 2.6).
 const DELETION: Duration = Duration::from_secs(5);
@@ -32,6 +35,8 @@ pub(crate) struct PodRunner {
     order: Order,
     api: Option<Api>,
     origin: Origin,
+    /// Where the pod dials, with `streammethod: tcp`.
+    dialed: Option<Dialed>,
 }
 
 /// What is known of the pod before the runner begins.
@@ -51,17 +56,18 @@ enum Begun {
 impl PodRunner {
     /// A unit just submitted.
     pub(crate) fn new(cluster: Arc<Cluster>, order: Order) -> Self {
-        Self { cluster, order, api: None, origin: Origin::Own(None) }
+        Self { cluster, order, api: None, origin: Origin::Own(None), dialed: None }
     }
 
     /// A unit of an earlier daemon.
     pub(crate) fn resume(cluster: Arc<Cluster>, order: Order, record: Option<Record>) -> Self {
-        Self { cluster, order, api: None, origin: Origin::Own(record.map(Box::new)) }
+        Self { cluster, order, api: None, origin: Origin::Own(record.map(Box::new)), dialed: None }
     }
 
     /// A unit of receptor.
     pub(crate) fn adopt(cluster: Arc<Cluster>, order: Order, found: &Found) -> Self {
-        Self { cluster, order, api: None, origin: Origin::Receptor { running: found.status.state == State::Running } }
+        let origin = Origin::Receptor { running: found.status.state == State::Running };
+        Self { cluster, order, api: None, origin, dialed: None }
     }
 
     /// Connects, unless [`Runner::start`] did. A unit of an earlier daemon has a pod, which is not given up because of a
@@ -120,23 +126,26 @@ impl PodRunner {
         output: &mut Option<Stdout>,
         pod: Pod,
     ) -> Option<(State, Detail)> {
-        let (dir, shim) = (unit.dir.clone(), journal.record().shim);
+        let (dir, shim, attached) = (unit.dir.clone(), journal.record().shim, journal.record().attached);
+        let apart = attached && self.cluster.kind.operation.stderr != PodStderr::Merged;
         let open = move || {
             let stdout = match shim {
                 true => shim::Stdout::open(&dir).map(Stdout::Shim),
-                false => Output::open(&dir).map(Stdout::Log),
+                false => Output::open(&dir).map(|output| Stdout::Log(output.attached(attached))),
             };
-            (stdout, Payload::open(&dir.stdin()))
+            let stderr = apart.then(|| Stderr::open(&dir)).transpose();
+            (stdout.and_then(|stdout| Ok((stdout, stderr?))), Payload::open(&dir.stdin()))
         };
         let opened = tokio::task::spawn_blocking(open).await;
-        let (output, payload) = match opened {
-            Ok((Ok(opened), Ok(payload))) => (output.insert(opened), payload),
+        let (output, stderr, payload) = match opened {
+            Ok((Ok((opened, stderr)), Ok(payload))) => (output.insert(opened), stderr, payload),
             Ok((Err(fault), _)) => return Some((State::Failed, Detail::ErrorOpeningStdout(fault.to_string()))),
             Ok((_, Err(fault))) => return Some((State::Failed, Detail::ErrorOpeningStdin(fault.to_string()))),
             Err(fault) => return Some((State::Failed, Detail::Internal(fault.to_string()))),
         };
         let containers = pod.status.container_statuses.len();
-        let following = Following { cluster: &self.cluster, api, unit, pod: &pod, payload };
+        let following =
+            Following { cluster: &self.cluster, api, unit, pod: &pod, payload, stderr, dialed: self.dialed.take() };
         match following.to_the_end(journal, output).await {
             Ok(followed) => {
                 let end = followed.end.clone();
@@ -174,29 +183,6 @@ impl PodRunner {
         record.retries < self.cluster.kind.operation.stdin_retry && output.is_empty().await
     }
 
-    /// Sees to it that the pod is gone whose place another one takes, and begins its record.
-    async fn clear_away(&self, unit: &UnitContext, api: &Api, journal: &mut Journal) -> Result<(), Detail> {
-        let record = journal.record().clone();
-        let labels = self.cluster.labels(unit.id.as_str());
-        let mut tries = self.cluster.patience().tries();
-        loop {
-            let begin = Instant::now();
-            let fault = match cleanup::remove(api, &record, &labels, self.cluster.kind.grace_period).await {
-                Ok(()) => break,
-                Err(cleanup::Remains::Api(fault)) if fault.is_temporary() => fault,
-                Err(fault) => {
-                    return Err(Detail::ErrorGettingPod { pod: record.pod(), message: fault.to_string() });
-                }
-            };
-            let pause = tries.after_failure(begin.elapsed(), fault.retry_after());
-            let pause =
-                pause.ok_or_else(|| Detail::ErrorGettingPod { pod: record.pod(), message: fault.to_string() })?;
-            tracing::debug!(pod = record.pod(), error = %fault, ?pause, "deleting the pod again");
-            sleep(pause).await;
-        }
-        journal.note(|record| *record = record.of_next()).await.map_err(|fault| Detail::Internal(fault.to_string()))
-    }
-
     fn output_guard(&self) -> bool {
         self.cluster.kind.operation.output_guard_fails
     }
@@ -208,108 +194,6 @@ impl PodRunner {
             ran,
             containers: 1,
             fail_on_exit_code: self.cluster.kind.fail_on_exit_code,
-        }
-    }
-
-    /// Makes the pod, or finds the one that was made.
-    async fn pod(&mut self, unit: &UnitContext, api: &Api, journal: &mut Journal) -> Begun {
-        if let Origin::Receptor { running: false } = self.origin {
-            // Whether its stdin was sent nobody knows (control-protocol 5.8).
-            if self.cluster.kind.delete_pod_on_restart {
-                self.end_pod(unit, api, journal, State::Failed, true).await;
-            }
-            return Begun::Over(State::Failed, Detail::FailedToRestart(RestartProblem::NotRunning));
-        }
-        if journal.record().anew
-            && let Err(detail) = self.clear_away(unit, api, journal).await
-        {
-            return Begun::Over(State::Failed, detail);
-        }
-        let record = journal.record().clone();
-        let stdin_is_over = record.step == Step::SendingStdin && !record.shim && self.has_payload(unit).await;
-        if record.stdin_cut || stdin_is_over {
-            // Before the pod goes: a kill between must not forget why.
-            if let Err(fault) = journal.note(|record| record.stdin_cut = true).await {
-                return Begun::Over(State::Failed, Detail::Internal(fault.to_string()));
-            }
-            self.end_pod(unit, api, journal, State::Failed, true).await;
-            let total = stdin_bytes(unit).await;
-            return Begun::Over(State::Failed, Detail::StdinCut { sent: record.stdin_sent.min(total), total });
-        }
-        match record.step {
-            Step::Creating => self.create(unit, api, journal).await,
-            // Ended, but the unit's status does not say so yet.
-            Step::Ended | Step::Deleted if record.end.is_some() => {
-                let outcome = self.case(&record, record.ran).outcome(&record.end().unwrap_or(End::Deleted));
-                let (state, detail) = with_gaps(outcome, &record, false, self.output_guard());
-                Begun::Over(state, detail)
-            }
-            step => self.find(api, journal, step > Step::Created).await,
-        }
-    }
-
-    async fn has_payload(&self, unit: &UnitContext) -> bool {
-        stdin_bytes(unit).await > 0
-    }
-
-    async fn create(&mut self, unit: &UnitContext, api: &Api, journal: &mut Journal) -> Begun {
-        let failed = |problem: PodProblem| Begun::Over(State::Failed, Detail::ErrorCreatingPod(problem));
-        let prefix = format!("{}-", self.cluster.kind.work_type.to_lowercase());
-        let mut manifest = match Manifest::build(&self.order.wanted(), &prefix) {
-            Ok(manifest) => manifest,
-            Err(problem) => return failed(problem),
-        };
-        // A pod that may have been asked for is as it was then.
-        let begun = !journal.record().name.is_empty();
-        let shim = if begun { journal.record().shim } else { self.cluster.kind.stream_method == StreamMethod::Shim };
-        if shim && let Err(problem) = shim::fit(manifest.spec_mut()) {
-            return failed(problem);
-        }
-        if let Err(fault) = journal.note(|record| record.shim = shim).await {
-            return Begun::Over(State::Failed, Detail::Internal(fault.to_string()));
-        }
-        let own = Some(&self.order.extra.kube_namespace).filter(|namespace| !namespace.is_empty());
-        let namespace = manifest.namespace.as_ref().or(own).unwrap_or(&api.default_namespace).clone();
-        if namespace.is_empty() {
-            return failed(PodProblem::Message("could not determine namespace".to_owned()));
-        }
-        let labels = self.cluster.labels(unit.id.as_str());
-        let patience = self.cluster.patience();
-        let creation = Creation { api, manifest: &manifest, labels: &labels, namespace: &namespace, patience };
-        match creation.once(journal).await {
-            Ok(pod) => {
-                self.order.extra.pod_name.clone_from(&pod.metadata.name);
-                let extra_data = Some((&self.order.extra).into());
-                let news = Report { state: Some(State::Pending), detail: Some(Detail::PodCreated), extra_data };
-                unit.reporter.report(news).await;
-                Begun::Pod(Box::new(pod))
-            }
-            Err(problem) => failed(problem),
-        }
-    }
-
-    /// Finds the pod that an earlier daemon made.
-    async fn find(&self, api: &Api, journal: &mut Journal, ran: bool) -> Begun {
-        let record = journal.record().clone();
-        let found = match client::get_pod(&record.namespace, &record.name) {
-            Ok(request) => api.object_patiently::<Pod>(&request, self.cluster.patience()).await,
-            Err(fault) => Err(fault),
-        };
-        match found {
-            Ok(pod) if record.uid.is_empty() || pod.metadata.uid == record.uid => {
-                let uid = pod.metadata.uid.clone();
-                match journal.note(|record| record.uid = uid).await {
-                    Ok(()) => Begun::Pod(Box::new(pod)),
-                    Err(fault) => Begun::Over(State::Failed, Detail::Internal(fault.to_string())),
-                }
-            }
-            Err(fault) if !fault.is_not_found() => {
-                Begun::Over(State::Failed, Detail::ErrorGettingPod { pod: record.pod(), message: fault.to_string() })
-            }
-            _ => {
-                let (state, detail) = self.case(&record, ran).outcome(&End::Deleted);
-                Begun::Over(state, detail)
-            }
         }
     }
 

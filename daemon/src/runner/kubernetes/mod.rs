@@ -7,9 +7,11 @@
 //! | [`names`], [`pod`], [`create`] | the pod that is asked for, and asking for it once |
 //! | [`view`], [`watch`], [`outcome`], [`waiting`] | the pod as it changes, and what that means (`outcome` is pure) |
 //! | [`attach`] | stdin on its way into the container |
+//! | [`tcp`] | both directions through a connection that the pod dials |
 //! | [`shim`] | both directions through a helper in the pod, in place of attach and log |
 //! | [`stamp`], [`position`], [`pace`], [`resume`], [`evidence`], [`follower`] | the container's log: its lines, what is known of gaps, what is asked for and when (pure) |
 //! | [`logs`], [`output`] | the follower's requests, and its bytes on their way into `stdout` |
+//! | [`attached`] | output by attach, in place of the log or before it |
 //! | [`record`] | `worknode.json`: each step on disk before it is taken |
 //! | [`cleanup`], [`orphans`] | no pod outlives its unit |
 //! | [`life`], [`follow`] | one unit from its start to its end, out of these parts |
@@ -18,6 +20,7 @@
 
 mod absence;
 mod attach;
+mod attached;
 mod auth;
 mod cleanup;
 mod client;
@@ -44,6 +47,7 @@ mod resume;
 mod retry;
 mod shim;
 mod stamp;
+mod tcp;
 mod transport;
 mod view;
 mod waiting;

@@ -56,6 +56,8 @@ pub(crate) struct Output {
     length: u64,
     /// The last bytes of `stdout`, so many, are to come once more from the log.
     overlap: u64,
+    /// They were attached to: the log has no carriage return before a line feed.
+    attached: bool,
     /// What came from the log was not what `stdout` has.
     differs: bool,
     position: Position,
@@ -84,6 +86,7 @@ impl Output {
             files: Arc::new(Files { stdout, position }),
             length,
             overlap,
+            attached: false,
             differs: false,
             position: position_in_log,
             notes,
@@ -136,6 +139,32 @@ impl Output {
         Ok(())
     }
 
+    /// Whether what there is may have been attached to.
+    pub(crate) fn attached(mut self, attached: bool) -> Self {
+        self.attached = attached;
+        self
+    }
+
+    /// Appends what does not come from the log. Returns when the write has begun.
+    pub(crate) async fn append_raw(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+        self.settle().await?;
+        self.length += u64::try_from(bytes.len()).map_err(io::Error::other)?;
+        let files = Arc::clone(&self.files);
+        if bytes.len() <= INLINE_BYTES {
+            return (&files.stdout).write_all(&bytes);
+        }
+        self.pending = Some(tokio::task::spawn_blocking(move || (&files.stdout).write_all(&bytes)));
+        Ok(())
+    }
+
+    /// From now on the log is the source: all of it comes once more, and is compared with what there is.
+    pub(crate) async fn go_back_to_log(&mut self) -> io::Result<()> {
+        self.settle().await?;
+        self.overlap = self.length;
+        self.position = Position::default();
+        Ok(())
+    }
+
     /// Returns when everything appended is in the file.
     pub(crate) async fn settle(&mut self) -> io::Result<()> {
         match self.pending.as_mut() {
@@ -150,24 +179,47 @@ impl Output {
 
     /// Takes off the bytes that `stdout` has already.
     async fn compare(&mut self, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
-        let count = usize::try_from(self.overlap).unwrap_or(usize::MAX).min(bytes.len());
-        let rest = bytes.split_off(count);
-        let (files, from) = (Arc::clone(&self.files), self.length - self.overlap);
-        let read = move || {
-            let mut there = vec![0; bytes.len()];
-            files.stdout.read_exact_at(&mut there, from).map(|()| (there == bytes, bytes))
-        };
-        let (same, mut bytes) = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
-        if same {
-            self.overlap -= u64::try_from(count).map_err(io::Error::other)?;
-            return Ok(rest);
+        while !bytes.is_empty() && self.overlap > 0 && !self.differs {
+            let (files, from, attached) = (Arc::clone(&self.files), self.length - self.overlap, self.attached);
+            // As many carriage returns may stand there.
+            let most = bytes.len().saturating_mul(if attached { 2 } else { 1 });
+            let count = usize::try_from(self.overlap).unwrap_or(usize::MAX).min(most);
+            let read = move || {
+                let mut there = vec![0; count];
+                files.stdout.read_exact_at(&mut there, from).map(|()| (alike(&bytes, &there, attached), bytes))
+            };
+            let (same, compared) = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
+            bytes = compared;
+            let Some((of_log, of_file)) = same else {
+                // Rather twice than not at all; the unit's detail tells.
+                self.differs = true;
+                self.overlap = 0;
+                break;
+            };
+            self.overlap -= u64::try_from(of_file).map_err(io::Error::other)?;
+            bytes.drain(..of_log);
         }
-        // Rather twice than not at all; the unit's detail tells.
-        self.differs = true;
-        self.overlap = 0;
-        bytes.extend_from_slice(&rest);
         Ok(bytes)
     }
+}
+
+/// How many bytes of the log, and of what is there, are the same, when one of them is at its end; none if they differ before.
+/// `attached`: what is there may have carriage returns that the log has not.
+fn alike(log: &[u8], there: &[u8], attached: bool) -> Option<(usize, usize)> {
+    if !attached {
+        let count = log.len().min(there.len());
+        return (log.get(..count) == there.get(..count)).then_some((count, count));
+    }
+    let (mut left, mut right) = (0, 0);
+    while let (Some(logged), Some(written)) = (log.get(left), there.get(right)) {
+        if logged == written {
+            left += 1;
+        } else if *logged != b'\n' || *written != b'\r' {
+            return None;
+        }
+        right += 1;
+    }
+    Some((left, right))
 }
 
 impl Files {

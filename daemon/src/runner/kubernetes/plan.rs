@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use worknode_protocol::{
-    config::model::{AuthMethod, KubernetesType},
+    config::model::{AuthMethod, KubernetesType, PodStderr, StreamMethod},
     duration::GoDuration,
     unit::KubernetesExtra,
 };
@@ -45,6 +45,7 @@ impl Order {
         let mut pod = read_file(kind.pod.as_deref()).map_err(PlanError::UnreadablePod)?;
         // Read for its error only: the file is read again at each connection, for what it holds may change.
         read_file(kind.kubeconfig.as_deref()).map_err(PlanError::UnreadableKubeConfig)?;
+        check_streams(kind)?;
         let given = Given::check(kind, params)?;
         if kind.auth_method == AuthMethod::Runtime && given.kubeconfig.is_none() {
             return Err(PlanError::KubeConfigMissing);
@@ -119,6 +120,20 @@ impl Order {
                 params: self.extra.params.clone(),
             },
         }
+    }
+}
+
+/// Standard error can be kept apart only where it comes apart (work-types 2.4).
+fn check_streams(kind: &KubernetesType) -> Result<(), PlanError> {
+    let method = match kind.stream_method {
+        StreamMethod::Attach => return Ok(()),
+        StreamMethod::Logger => "logger",
+        StreamMethod::Shim => "shim",
+        StreamMethod::Tcp => "tcp",
+    };
+    match kind.operation.stderr {
+        PodStderr::Separate => Err(PlanError::StderrNotSeparated(method)),
+        PodStderr::Merged | PodStderr::Auto => Ok(()),
     }
 }
 

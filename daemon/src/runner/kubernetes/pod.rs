@@ -73,6 +73,22 @@ impl Manifest {
         &mut self.spec
     }
 
+    /// Gives the worker these variables, in place of others of the same names.
+    pub(crate) fn add_variables(&mut self, variables: &[(&str, String)]) {
+        let containers = self.spec.get_mut("containers").and_then(Value::as_array_mut);
+        let mut workers = containers.into_iter().flatten().filter_map(Value::as_object_mut);
+        let Some(worker) = workers.find(|container| container.get("name").is_some_and(|name| name == WORKER)) else {
+            return;
+        };
+        let mut all = match worker.remove("env") {
+            Some(Value::Array(all)) => all,
+            _ => Vec::new(),
+        };
+        all.retain(|own| !variables.iter().any(|(name, _)| own.get("name").is_some_and(|of| of == name)));
+        all.extend(variables.iter().map(|(name, value)| json!({ "name": name, "value": value })));
+        worker.insert("env".to_owned(), all.into());
+    }
+
     fn from_definition(text: &str, prefix: &str) -> Result<Self, PodProblem> {
         let document: Value = yaml::from_str(text).map_err(|fault| PodProblem::Message(fault.to_string()))?;
         let Value::Object(mut document) = document else { return Err(PodProblem::NoWorker) };
@@ -191,6 +207,22 @@ mod tests {
                 "spec":{"containers":[{"name":"side","image":"s"},
                     {"name":"worker","image":"w","env":[{"name":"A","value":"b"}],"stdin":true,"stdinOnce":true}],
                 "restartPolicy":"Never","serviceAccountName":"sa","fieldOfTomorrow":{"x":[1]}}})
+        );
+    }
+
+    #[test]
+    fn variables_are_joined_to_the_workers_own() {
+        let mut manifest = definition(
+            "{kind: Pod, spec: {containers: [{name: side, env: [{name: A, value: s}]}, {name: worker, env: [{name: A, \
+             value: a}, {name: B, value: b}]}]}}",
+        )
+        .unwrap();
+        manifest.add_variables(&[("B", "new".to_owned()), ("C", "c".to_owned())]);
+        let containers = body(&manifest)["spec"]["containers"].clone();
+        assert_eq!(containers[0]["env"], json!([{"name": "A", "value": "s"}]));
+        assert_eq!(
+            containers[1]["env"],
+            json!([{"name": "A", "value": "a"}, {"name": "B", "value": "new"}, {"name": "C", "value": "c"}])
         );
     }
 

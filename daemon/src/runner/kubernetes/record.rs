@@ -82,6 +82,10 @@ pub(crate) struct Record {
     pub(crate) retries: u32,
     /// The worker runs under the helper of `streammethod: shim`.
     pub(crate) shim: bool,
+    /// Output comes by attach (`streammethod: attach`).
+    pub(crate) attached: bool,
+    /// The streams are a connection that the pod dials (`streammethod: tcp`), which no other daemon can take up.
+    pub(crate) tcp: bool,
     /// Sessions with that helper.
     pub(crate) session: u64,
     /// The job's exit code, as the helper said when all of the output was in `stdout`.

@@ -1,9 +1,9 @@
 //! Work that runs in a Kubernetes cluster: receptor's checks in receptor's order, then those of the additions.
 
-use crate::config::error::{CheckError, Phase};
+use crate::config::error::{CheckError, Phase, ValueFault};
 use crate::config::host;
 use crate::config::model::kubernetes::{DeletePodPolicy, KubernetesType, Permissions};
-use crate::config::model::{AuthMethod, StreamMethod, WorkType};
+use crate::config::model::{AuthMethod, StreamMethod, TcpStreams, WorkType};
 
 use super::reader::Reader;
 
@@ -31,6 +31,7 @@ impl Reader<'_, '_> {
             auth_method,
             kubeconfig: item.path("kubeconfig"),
             stream_method,
+            tcp: self.tcp_streams(),
             allow_runtime_auth: item.flag("allowruntimeauth"),
             allow_runtime_command: item.flag("allowruntimecommand"),
             allow_runtime_params: item.flag("allowruntimeparams"),
@@ -61,6 +62,14 @@ impl Reader<'_, '_> {
             build: self.image_build(),
             permissions: self.kubernetes_permissions(),
         }
+    }
+
+    fn tcp_streams(&mut self) -> TcpStreams {
+        let address = self.item.filled("tcpaddress").and_then(|text| {
+            let read = text.parse().map_err(|_| ValueFault::Form { form: "an IP address", text });
+            self.value("tcpaddress", read)
+        });
+        TcpStreams { address, token: self.item.flag("tcptoken") }
     }
 
     fn auth_method(&mut self) -> AuthMethod {

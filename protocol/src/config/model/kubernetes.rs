@@ -6,6 +6,7 @@ mod quantity;
 mod shape;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub struct KubernetesType {
     pub credentials: Credentials,
     /// How stdin and stdout travel.
     pub stream_method: StreamMethod,
+    /// Settings of the stream method `tcp`.
+    pub tcp: TcpStreams,
     /// Whether clients may give `kube_namespace` and `secret_kube_config`.
     pub allow_runtime_auth: bool,
     /// Whether clients may give `kube_image` and `kube_command`.
@@ -117,6 +120,15 @@ pub enum StreamMethod {
     Attach,
     /// A helper in the pod that keeps output until it is acknowledged.
     Shim,
+}
+
+/// Settings of the stream method `tcp`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TcpStreams {
+    /// The address of this host that is listened on and told to pods; where unset, that of its default route.
+    pub address: Option<IpAddr>,
+    /// Whether a pod must first send its token, from whatever address. Without, only the pod's own address is accepted.
+    pub token: bool,
 }
 
 /// When the pod or Job of a unit is deleted.

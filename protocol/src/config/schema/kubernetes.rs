@@ -46,6 +46,8 @@ pub(in crate::config) static WORK_KUBERNETES: Action = Action::new(
         duration("podpendingtimeout", "time until a pod must be ready; for ever if not given"),
         word("authmethod", AUTH_METHODS, "how the cluster is found").default("incluster"),
         word("streammethod", STREAM_METHODS, "how stdin and stdout travel").default("logger"),
+        text("tcpaddress", "streammethod tcp: address of this host that pods dial"),
+        flag("tcptoken", "streammethod tcp: a pod must first send the line in WORKNODE_TOKEN"),
         yes("deletepodonrestart", "delete the pod of a unit that cannot go on after a restart"),
         flag("verifysignature", "submissions must be signed"),
         flag("allowruntimeauth", "clients may give a namespace and a kubeconfig"),

@@ -117,8 +117,6 @@ fn what_values_are_refused() {
 #[test]
 fn what_is_not_built_is_refused_by_name() {
     let keys = [
-        ("streammethod: tcp", "streammethod tcp"),
-        ("streammethod: Attach", "streammethod attach"),
         ("kubecontext: a", "key kubecontext"),
         ("authmethod: auto", "authmethod auto"),
         ("cpulimit: 1024shares", "key cpulimit"),

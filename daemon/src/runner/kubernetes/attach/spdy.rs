@@ -55,7 +55,7 @@ type Io = TokioIo<hyper::upgrade::Upgraded>;
 
 /// Opens a session: one stream for the server's last word, one for stdin.
 pub(super) async fn open(target: &Target<'_>) -> Result<(Mouth<WriteHalf<Io>>, Ear<ReadHalf<Io>>), AttachError> {
-    let mut request = target.request(Method::POST)?;
+    let mut request = target.request(Method::POST, "stdin=true")?;
     let headers = request.headers_mut();
     headers.insert(UPGRADE, SPDY);
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));

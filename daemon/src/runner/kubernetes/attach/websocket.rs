@@ -8,7 +8,7 @@ use futures_util::{
     stream::{SplitSink, SplitStream},
 };
 use http::{
-    HeaderMap, Method,
+    HeaderMap, Method, Request,
     header::{
         HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
     },
@@ -30,8 +30,9 @@ const V5: &str = "v5.channel.k8s.io";
 const V4: &str = "v4.channel.k8s.io";
 
 const STDIN: u8 = 0;
-const STDOUT: u8 = 1;
-const ERROR: u8 = 3;
+pub(super) const STDOUT: u8 = 1;
+pub(super) const STDERR: u8 = 2;
+pub(super) const ERROR: u8 = 3;
 /// "Close this channel", in v5 only.
 const CLOSE: u8 = 255;
 
@@ -42,26 +43,44 @@ const PINGS: Duration = Duration::from_secs(20);
 
 type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
 
+/// Both protocols, the better one first.
+const ANY: HeaderValue = HeaderValue::from_static("v5.channel.k8s.io, v4.channel.k8s.io");
+/// The one that ends in the API server.
+const NEWEST: HeaderValue = HeaderValue::from_static(V5);
+
 /// Opens a session.
 pub(super) async fn open(
     target: &Target<'_>,
 ) -> Result<(Mouth<SplitSink<Socket, Message>>, SplitStream<Socket>), AttachError> {
+    let (socket, half_close) = upgrade(target.request(Method::GET, "stdin=true")?, target, ANY).await?;
+    let (to_server, from_server) = socket.split();
+    Ok((Mouth { to_server, half_close }, from_server))
+}
+
+/// Opens a session for output alone. Never by v4: where the kubelet ends the protocol, a session without stdin reads as one
+/// whose stdin has ended, and the process sees that end.
+pub(super) async fn open_output(target: &Target<'_>, streams: &str) -> Result<Socket, AttachError> {
+    Ok(upgrade(target.request(Method::GET, streams)?, target, NEWEST).await?.0)
+}
+
+async fn upgrade(
+    mut request: Request<Bytes>,
+    target: &Target<'_>,
+    protocols: HeaderValue,
+) -> Result<(Socket, bool), AttachError> {
     let key = generate_key();
-    let mut request = target.request(Method::GET)?;
     let encoded = HeaderValue::from_str(&key).map_err(|fault| ApiError::Malformed(fault.to_string()));
     let headers = request.headers_mut();
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     headers.insert(SEC_WEBSOCKET_KEY, encoded.map_err(AttachError::NotBegun)?);
-    headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("v5.channel.k8s.io, v4.channel.k8s.io"));
+    headers.insert(SEC_WEBSOCKET_PROTOCOL, protocols);
     let answer = target.upgrade(&request).await?;
     let half_close = agreement(answer.headers(), &key).map_err(AttachError::cut_before_the_first_byte)?;
     let upgraded = hyper::upgrade::on(answer).await;
     let upgraded = upgraded.map_err(|fault| AttachError::cut_before_the_first_byte(client::words(&fault)))?;
     let config = WebSocketConfig::default().max_message_size(Some(ANSWER)).max_frame_size(Some(ANSWER));
-    let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, Some(config)).await;
-    let (to_server, from_server) = socket.split();
-    Ok((Mouth { to_server, half_close }, from_server))
+    Ok((WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, Some(config)).await, half_close))
 }
 
 /// What the server agreed to: true if it can end stdin and go on.
@@ -142,17 +161,23 @@ async fn next(
     from_server: &mut (impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin),
 ) -> Result<(u8, Bytes), Word> {
     loop {
-        match from_server.next().await {
-            Some(Ok(Message::Binary(mut bytes))) => {
-                if let Some(&channel) = bytes.first() {
-                    return Ok((channel, bytes.split_off(1)));
-                }
-            }
-            Some(Ok(Message::Close(_))) => return Err(Word::Closed),
-            Some(Ok(_)) => {}
-            Some(Err(fault)) => return Err(Word::Broken(fault.to_string())),
-            None => return Err(Word::Broken("connection closed".to_owned())),
+        if let Some(message) = read(from_server.next().await)? {
+            return Ok(message);
         }
+    }
+}
+
+/// A message: its channel, and what it holds. None: one without.
+pub(super) fn read(message: Option<Result<Message, tungstenite::Error>>) -> Result<Option<(u8, Bytes)>, Word> {
+    match message {
+        Some(Ok(Message::Binary(mut bytes))) => {
+            let channel = bytes.first().copied();
+            Ok(channel.map(|channel| (channel, bytes.split_off(1))))
+        }
+        Some(Ok(Message::Close(_))) => Err(Word::Closed),
+        Some(Ok(_)) => Ok(None),
+        Some(Err(fault)) => Err(Word::Broken(fault.to_string())),
+        None => Err(Word::Broken("connection closed".to_owned())),
     }
 }
 
