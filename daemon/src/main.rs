@@ -12,7 +12,7 @@ use worknode_daemon::{
     control::reload::Reload,
     host::ThisHost,
     logging,
-    node::{Node, StartError},
+    node::{self, Node, StartError},
     runner::command::keeper,
     shutdown,
 };
@@ -33,7 +33,10 @@ fn main() -> ExitCode {
                 Err(fault) => print(&format!("Error: {fault}\n"), 1),
             }
         }
-        Ok(Startup::CheckConfig(report)) => print(&report.text, report.exit_code()),
+        Ok(Startup::CheckConfig(report)) => {
+            let report = node::check(report);
+            print(&report.text, report.exit_code())
+        }
         Ok(Startup::Run(start)) => run(*start, arguments),
         Err(fault) => print(&format!("{fault}\n"), 1),
     }

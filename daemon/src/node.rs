@@ -17,7 +17,10 @@ use worknode_mesh::{
     backend::BackendSettings,
     tls::{Named, NamedError},
 };
-use worknode_protocol::config::model::{ControlService, NodeConfig, WorkType};
+use worknode_protocol::config::{
+    CheckReport,
+    model::{ControlService, NodeConfig, WorkType},
+};
 
 use crate::{
     backends::{self, BackendsError},
@@ -198,14 +201,25 @@ impl Node {
     }
 }
 
-/// Reads the files of all named TLS settings, used or not, and gives the backends theirs.
+/// Adds to a report what a look into the files of certificates says. Blocks; opens nothing.
+pub fn check(report: CheckReport) -> CheckReport {
+    match report.config.as_deref().map(tls_of) {
+        Some(Err(fault)) => report.refused(&fault.to_string()),
+        _ => report,
+    }
+}
+
 async fn read_tls(config: NodeConfig) -> Result<(NodeConfig, Arc<Named>, Vec<BackendSettings>), StartError> {
-    let reading = tokio::task::spawn_blocking(move || {
-        let named = Named::load(&config.tls_servers, &config.tls_clients, &config.node.id)?;
-        let backends = backends::of(&config, &named)?;
-        Ok::<_, StartError>((config, Arc::new(named), backends))
-    });
+    let reading =
+        tokio::task::spawn_blocking(move || tls_of(&config).map(|(named, backends)| (config, named, backends)));
     reading.await.map_err(std::io::Error::other)?
+}
+
+/// Reads the files of all named TLS settings, used or not, and gives the backends theirs. Blocks.
+fn tls_of(config: &NodeConfig) -> Result<(Arc<Named>, Vec<BackendSettings>), StartError> {
+    let named = Named::load(&config.tls_servers, &config.tls_clients, &config.node.id)?;
+    let backends = backends::of(config, &named)?;
+    Ok((Arc::new(named), backends))
 }
 
 /// The table of work types.

@@ -13,6 +13,7 @@ pub mod cluster;
 mod config;
 pub mod console;
 mod harness;
+pub mod manual;
 mod node;
 pub mod process;
 pub mod python;

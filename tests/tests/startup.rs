@@ -2,9 +2,11 @@
 //! Go daemon named by `RECEPTOR_BIN` where that is set, and must end it with exit code 1 and the text.
 
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use worknode_tests::certificates::Certificates;
 use worknode_tests::{Harness, Kind, Node, Program, skipped};
 
 /// A file and what is said of it after `Error: `. In both, `@DIR@` is the node's directory; the file has `NODE` before it.
@@ -221,5 +223,29 @@ fn a_refused_file_leaves_nothing_behind() -> Result<()> {
     left.sort();
     ensure!(left == ["log", "node.yml"], "{left:?}");
     ensure!(node.kind() == Kind::Worknoded);
+    Ok(())
+}
+
+/// The check finds in the certificates what the start would find: nobody learns of it with the service down.
+#[test]
+fn the_check_looks_into_certificates_as_the_start_does() -> Result<()> {
+    let program = Program::worknoded()?;
+    let directory = tempfile::tempdir()?;
+    Certificates::write(directory.path())?;
+    for (key, reason) in
+        [("server", "nodeID=n1 not found in certificate name(s)"), ("client", "keys may not be consistent")]
+    {
+        let file = format!(
+            "{NODE}- tls-server: {{name: a, cert: '@DIR@/server.pem', key: '@DIR@/{key}.key'}}\n\
+             - control-service: {{filename: '@DIR@/socket'}}\n"
+        );
+        let path = directory.path().join("node.yml");
+        fs::write(&path, file.replace("@DIR@", &directory.path().to_string_lossy()))?;
+        for words in [&["--check-config", "-c"][..], &["-c"]] {
+            let output = Command::new(&program.path).args(words).arg(&path).output()?;
+            let text = String::from_utf8(output.stdout)?;
+            ensure!(output.status.code() == Some(1) && text.contains(reason), "{words:?}: {text}");
+        }
+    }
     Ok(())
 }

@@ -7,12 +7,16 @@ use super::error::{Place, Problem};
 use super::model::{AuthMethod, CertCommand, ControlService, KubernetesType, NodeConfig, WorkType};
 
 /// What the check mode prints.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct CheckReport {
     /// Lines to print.
     pub text: String,
     /// Whether the configuration can be run.
     pub usable: bool,
+    /// The configuration, if it is a usable one of a node: what else can be looked at before a start.
+    pub config: Option<Box<NodeConfig>>,
+    /// The files that were read.
+    files: String,
 }
 
 impl CheckReport {
@@ -20,6 +24,12 @@ impl CheckReport {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         u8::from(!self.usable)
+    }
+
+    /// The report on a configuration that cannot be run after all, for the reason that the start would tell.
+    #[must_use]
+    pub fn refused(self, reason: &str) -> Self {
+        Self { text: format!("{}: error: {reason}\n1 error\n", self.files), usable: false, config: None, ..self }
     }
 }
 
@@ -48,7 +58,8 @@ pub(super) fn report(
             let _ = writeln!(text, "{count} error{}", if count == 1 { "" } else { "s" });
         }
     }
-    CheckReport { text, usable }
+    let config = config.filter(|_| usable).cloned().map(Box::new);
+    CheckReport { text, usable, config, files: names(files) }
 }
 
 /// Writes the report on an action that stands alone and can be carried out.
@@ -58,7 +69,8 @@ pub(super) fn alone(files: &[PathBuf], command: &CertCommand) -> CheckReport {
         CertCommand::Request(_) => "cert-makereq",
         CertCommand::Sign(_) => "cert-signreq",
     };
-    CheckReport { text: format!("{}: OK\n  {action}\n", names(files)), usable: true }
+    let files = names(files);
+    CheckReport { text: format!("{files}: OK\n  {action}\n"), usable: true, config: None, files }
 }
 
 fn names(files: &[PathBuf]) -> String {

@@ -5,24 +5,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use worknode_tests::manual::{Block, blocks};
 use worknode_tests::wait::{Deadline, Watch};
 use worknode_tests::{Program, Session, binaries, skipped};
 
 use super::checked;
-
-/// The fenced blocks of one language, each with the paragraph before it.
-fn blocks<'a>(manual: &'a str, language: &str) -> Vec<(&'a str, &'a str)> {
-    let fence = format!("\n```{language}\n");
-    let mut found = Vec::new();
-    let mut rest = manual;
-    while let Some((before, after)) = rest.split_once(&fence) {
-        let (block, after) = after.split_once("\n```").unwrap_or((after, ""));
-        let paragraph = before.trim_end().rsplit("\n\n").next().unwrap_or_default();
-        found.push((paragraph, block));
-        rest = after;
-    }
-    found
-}
 
 #[test]
 fn the_worked_example_can_be_followed() -> Result<()> {
@@ -32,10 +19,8 @@ fn the_worked_example_can_be_followed() -> Result<()> {
     let programs = worknoded.parent().context("a program without a directory")?;
     let path = format!("{}:{}", programs.display(), std::env::var("PATH")?);
 
-    let commands: Vec<&str> = blocks(&manual, "console")
-        .into_iter()
-        .flat_map(|(_, block)| block.lines().filter_map(|line| line.strip_prefix("$ ")))
-        .collect();
+    let commands: Vec<&str> =
+        blocks(&manual).iter().filter(|block| block.language == "console").flat_map(Block::commands).collect();
     ensure!(commands.len() >= 6, "{commands:?}");
     for command in commands {
         if command.starts_with("openssl ") && Command::new("openssl").arg("version").output().is_err() {
@@ -46,12 +31,12 @@ fn the_worked_example_can_be_followed() -> Result<()> {
         checked(output).context(command.to_owned())?;
     }
 
-    let files = blocks(&manual, "yaml");
+    let files: Vec<Block<'_>> = blocks(&manual).into_iter().filter(|block| block.language == "yaml").collect();
     ensure!(files.len() == 2, "{} files", files.len());
     let mut nodes = Vec::new();
-    for (paragraph, text) in files {
-        let name = paragraph.split('`').nth(1).context("a file without a name")?;
-        fs::write(directory.path().join(name), text)?;
+    for file in files {
+        let name = file.name()?;
+        fs::write(directory.path().join(name), file.text)?;
         let output = Command::new(&worknoded).current_dir(&directory).args(["--check-config", "-c", name]).output()?;
         checked(output).context(name.to_owned())?;
         nodes.push(Running::start(&worknoded, directory.path(), name)?);

@@ -4,3 +4,4 @@
 mod commands;
 mod kubernetes;
 mod live;
+mod upgrade;
