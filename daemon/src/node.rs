@@ -36,6 +36,7 @@ use crate::{
         WorkKind,
         command::{CommandHost, CommandKind, CommandKindError},
         kubernetes::{Clients, Environment, KubernetesKind},
+        remote::{Patience, RemoteKind},
     },
     service::{BridgeError, Bridges},
     service_manager::{self, ServiceManager},
@@ -130,9 +131,11 @@ impl Node {
         let (host, keepers) = CommandHost::start("/proc/self/exe", open_files, events.clone(), stop_helpers.clone())?;
         let kinds = work_kinds(&config, &host)?;
         drop(host);
-        let units = Units::open(node_dir.clone(), kinds).await.map_err(at_data)?;
-
         let mesh = worknode_mesh::start(backends::settings(&config.node))?;
+        let remote =
+            Arc::new(RemoteKind::new(mesh.clone(), tls.clone(), Signer::new(config.work_signing), Patience::default()));
+        let units = Units::open(node_dir.clone(), kinds.with_remote(remote.clone())).await.map_err(at_data)?;
+
         let mut doors = Doors::default();
         for service in &config.control_services {
             doors.open(service, &tls, &mesh, units.kinds()).await?;
@@ -142,9 +145,9 @@ impl Node {
         let context = Context {
             mesh,
             signatures: Signatures::new(config.node.id.clone(), config.work_verification.map(|key| key.public_key)),
-            signer: Signer::new(config.work_signing),
             node: config.node.id,
             units,
+            remote,
             events,
             tls,
             machine: Machine::this(),

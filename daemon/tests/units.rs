@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use worknode_daemon::{
     runner::{
-        BoxFuture, DiscardError, Ending, Found, Params, Plan, PlanError, Recovery, Report, Runner, StartError,
+        BoxFuture, DiscardError, Ending, Found, Params, Plan, PlanError, Recovery, Report, Runner, StartError, Started,
         UnitContext, WorkKind,
     },
     work::{
@@ -80,13 +80,15 @@ impl WorkKind for MockKind {
 }
 
 impl Runner for MockRunner {
-    fn start<'a>(&'a mut self, _: &'a UnitContext) -> BoxFuture<'a, Result<(), StartError>> {
-        Box::pin(async { if self.0.refuse_start { Err(StartError("no such cluster".into())) } else { Ok(()) } })
+    fn start<'a>(&'a mut self, _: &'a UnitContext) -> BoxFuture<'a, Result<Started, StartError>> {
+        Box::pin(async {
+            if self.0.refuse_start { Err(StartError("no such cluster".into())) } else { Ok(Started::Now) }
+        })
     }
 
     fn run(self: Box<Self>, unit: UnitContext) -> BoxFuture<'static, Ending> {
         Box::pin(async move {
-            let running = Report { state: Some(State::Running), detail: Some(Detail::PodRunning), extra_data: None };
+            let running = Report { state: Some(State::Running), detail: Some(Detail::PodRunning), ..Report::default() };
             unit.reporter.report(running).await;
             assert!(!self.0.panic, "the mock's knob");
             tokio::select! {

@@ -215,6 +215,11 @@ impl MeshHandle {
         self.forwarder.view().routes.way(node).map(|way| way.cost)
     }
 
+    /// Returns when there is a way to a node.
+    pub async fn reachable(&self, node: &str) {
+        self.forwarder.reachable(node).await;
+    }
+
     /// How many datagrams were dropped.
     #[must_use]
     pub fn dropped(&self) -> Dropped {

@@ -14,6 +14,7 @@ mod config;
 pub mod console;
 mod harness;
 pub mod manual;
+pub mod mesh;
 mod node;
 pub mod process;
 pub mod python;

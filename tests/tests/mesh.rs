@@ -5,94 +5,23 @@
 #![allow(clippy::print_stdout, reason = "figures for who asks for them with --nocapture")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use worknode_tests::mesh::{
+    Kind::{self, Go, Ours},
+    SETTLED, free_port, knows, linked, status, until,
+};
 use worknode_tests::wait::Deadline;
 use worknode_tests::work::{answer, created, submit_line};
-use worknode_tests::{Harness, Node, Program, Session, skipped};
+use worknode_tests::{Harness, Node, Session};
 
-/// Time in which nodes that have just started know each other. Receptor tries a lost peer again after 5 to 20 s.
-const SETTLED: Duration = Duration::from_secs(60);
 /// Receptor tells of a service once a minute (mesh-protocol 5).
 const TOLD: Duration = Duration::from_secs(120);
 /// Limits of the issue: a way is found around a dead node.
 const AROUND_A_RECEPTOR: Duration = Duration::from_secs(30);
 const AROUND_OURS: Duration = Duration::from_secs(3);
-
-/// The kinds of nodes, in the order in which they are linked.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
-    Ours,
-    Go,
-}
-use Kind::{Go, Ours};
-
-fn program(kind: Kind) -> Result<Option<Program>> {
-    match kind {
-        Ours => Program::worknoded().map(Some),
-        Go => Ok(Program::receptor()),
-    }
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
-/// Starts nodes `n1`, `n2`, ... of these kinds. Each dials the one before it; in a ring the first dials the last, too. None,
-/// and a word about it, where there is no Go daemon.
-fn linked(kinds: &[Kind], ring: bool) -> Result<Option<Vec<Node>>> {
-    let ports = kinds.iter().map(|_| free_port()).collect::<Result<Vec<_>>>()?;
-    let mut nodes = Vec::new();
-    for (place, kind) in kinds.iter().enumerate() {
-        let Some(program) = program(*kind)? else {
-            skipped("RECEPTOR_BIN names no Go daemon");
-            return Ok(None);
-        };
-        let listener = json!({"bindaddr": "127.0.0.1", "port": ports[place]});
-        let mut harness = Harness::of(program)?.id(&format!("n{}", place + 1)).command("cat", "cat");
-        harness = harness.action("tcp-listener", listener);
-        let before = if place > 0 { Some(place - 1) } else { ring.then(|| kinds.len() - 1) };
-        if let Some(before) = before {
-            harness = harness.action("tcp-peer", json!({"address": format!("127.0.0.1:{}", ports[before])}));
-        }
-        nodes.push(harness.start()?);
-    }
-    for (place, node) in nodes.iter().enumerate() {
-        knows(node, &nodes)?;
-        let links = if ring || (place > 0 && place + 1 < nodes.len()) { 2 } else { 1 };
-        let linked = |status: &Value| status["Connections"].as_array().map(Vec::len) == Some(links);
-        until(node, SETTLED, "its links", linked)?;
-    }
-    Ok(Some(nodes))
-}
-
-fn status(node: &Node) -> Result<Value> {
-    answer(&node.connect()?.ask("status")?)
-}
-
-/// Asks until the status is as wanted.
-fn until(node: &Node, limit: Duration, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
-    let deadline = Deadline::after(limit);
-    let mut session = node.connect()?;
-    loop {
-        let status = answer(&session.ask("status")?)?;
-        if wanted(&status) {
-            return Ok(status);
-        }
-        deadline.left(what).with_context(|| format!("{}: {status}\n{}", node.id(), node.log_tail()))?;
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
-}
-
-/// Waits until a node has ways to all the others.
-fn knows(node: &Node, all: &[Node]) -> Result<()> {
-    let others: Vec<&str> = all.iter().map(Node::id).filter(|id| *id != node.id()).collect();
-    let has_ways = |status: &Value| others.iter().all(|other| status["RoutingTable"].get(other).is_some());
-    until(node, SETTLED, "ways to all nodes", has_ways).map(drop)
-}
 
 /// Pings until an answer comes; the time it took.
 fn reaches(node: &Node, target: &str, limit: Duration) -> Result<Duration> {

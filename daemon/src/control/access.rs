@@ -193,7 +193,7 @@ impl Access {
                 let may = near || rights.remote.holds(&submit.node);
                 return if may { Ok(()) } else { Err(Denied::Remote(submit.node.clone())) };
             }
-            WorkRequest::Results(wanted) => (rights.results, "results", &wanted.unit),
+            WorkRequest::Results(wanted) | WorkRequest::Follow(wanted) => (rights.results, "results", &wanted.unit),
             WorkRequest::Describe(order) => (rights.results, "describe", &order.unit),
             WorkRequest::Cancel(order) => (rights.cancel, "cancel", &order.unit),
             WorkRequest::Release(order) => (rights.release, "release", &order.unit),

@@ -14,8 +14,12 @@ use worknode_protocol::{
 
 use super::{Context, prune, status, stream::Carrier, takeover::Takeover};
 use crate::{
-    runner::WorkKind,
-    work::{describe, unit::UnitHandle, units::CreateError},
+    runner::{CancelOutcome, Plan, WorkKind},
+    work::{
+        describe,
+        unit::{ReleaseError, Released, UnitHandle},
+        units::CreateError,
+    },
 };
 
 /// What a request leads to.
@@ -108,8 +112,12 @@ async fn work(request: WorkRequest, carrier: Carrier, context: &Arc<Context>) ->
         }
         WorkRequest::Describe(order) => Next::Answer(describe(&order, carrier, context).await.unwrap_or_else(refused)),
         WorkRequest::Prune(wanted) => Next::Answer(prune::run(&wanted, carrier, context).await.unwrap_or_else(refused)),
-        WorkRequest::Results(wanted) => match results(wanted, carrier, context).await {
-            Ok(takeover) => Next::TakeOver(takeover),
+        WorkRequest::Results(wanted) => match results(&wanted, carrier, context).await {
+            Ok(unit) => Next::TakeOver(Takeover::Results { unit, start: wanted.start }),
+            Err(fault) => Next::Answer(refused(fault)),
+        },
+        WorkRequest::Follow(wanted) => match results(&wanted, carrier, context).await {
+            Ok(unit) => Next::TakeOver(Takeover::Follow { unit, start: wanted.start }),
             Err(fault) => Next::Answer(refused(fault)),
         },
     }
@@ -135,7 +143,7 @@ async fn find_signed(
     context: &Context,
 ) -> Result<UnitHandle, UnitError> {
     let unit = find(id, context)?;
-    let demanded = unit.kind().is_some_and(|kind| kind.verifies_signature());
+    let demanded = unit.kind().is_some_and(|kind| kind.verifies_signature_of(&unit.status()));
     context.signatures.check(demanded, signature, carrier).await?;
     Ok(unit)
 }
@@ -149,19 +157,25 @@ async fn describe(order: &UnitCommand, carrier: Carrier, context: &Context) -> R
 
 async fn cancel(order: &UnitCommand, carrier: Carrier, context: &Context) -> Result<String, UnitError> {
     let unit = find_signed(&order.unit, order.signature.as_ref(), carrier, context).await?;
-    unit.cancel().await;
-    Ok(CancelAnswer::Cancelled.to_line(unit.id()))
+    match unit.cancel().await {
+        CancelOutcome::Cancelled => Ok(CancelAnswer::Cancelled.to_line(unit.id())),
+        CancelOutcome::Pending => Ok(CancelAnswer::Pending.to_line(unit.id())),
+        CancelOutcome::Refused(words) => Err(words.into()),
+    }
 }
 
 async fn release(order: &UnitCommand, force: bool, carrier: Carrier, context: &Context) -> Result<String, UnitError> {
     let unit = find_signed(&order.unit, order.signature.as_ref(), carrier, context).await?;
-    unit.release(force).await.map_err(|fault| UnitError::Other(fault.to_string()))?;
-    Ok(ReleaseAnswer::Released.to_line(unit.id()))
+    match unit.release(force).await {
+        Ok(Released::Gone) => Ok(ReleaseAnswer::Released.to_line(unit.id())),
+        Ok(Released::Pending) => Ok(ReleaseAnswer::Pending.to_line(unit.id())),
+        Err(ReleaseError::Remote(words)) => Err(words.into()),
+        Err(fault) => Err(UnitError::Other(fault.to_string())),
+    }
 }
 
-async fn results(wanted: Results, carrier: Carrier, context: &Context) -> Result<Takeover, UnitError> {
-    let unit = find_signed(&wanted.unit, wanted.signature.as_ref(), carrier, context).await?;
-    Ok(Takeover::Results { unit, start: wanted.start })
+async fn results(wanted: &Results, carrier: Carrier, context: &Context) -> Result<UnitHandle, UnitError> {
+    find_signed(&wanted.unit, wanted.signature.as_ref(), carrier, context).await
 }
 
 /// Makes the unit of a checked submission. Its payload follows on the connection.
@@ -169,33 +183,33 @@ async fn submit_work(submit: Submit, carrier: Carrier, context: &Arc<Context>) -
     let kind = context.units.kind(&submit.work_type).cloned();
     let demanded = kind.as_ref().is_some_and(|kind| kind.verifies_signature());
     context.signatures.check(demanded, submit.signature.as_ref(), carrier).await?;
-    let kind = target(&submit, kind, context)?;
-    let plan = kind.plan(&submit.params)?;
+    let (kind, plan) = planned(submit, kind, context)?;
     let unit =
         context.units.create(kind, plan).await.map_err(|fault: CreateError| SubmitError::Store(fault.to_string()))?;
     Ok(Next::TakeOver(Takeover::Submit(unit)))
 }
 
-/// The local work type that a submission means.
-fn target(
-    submit: &Submit,
+/// The work type of a submission, and what is to be done: here, or on another node.
+fn planned(
+    submit: Submit,
     kind: Option<Arc<dyn WorkKind>>,
     context: &Context,
-) -> Result<Arc<dyn WorkKind>, SubmitError> {
-    if !context.node.is_called(&submit.node) {
-        if submit.params.has_secrets() && submit.tls_client.is_none() {
-            return Err(SubmitError::SecretsWithoutTls);
+) -> Result<(Arc<dyn WorkKind>, Plan), SubmitError> {
+    if context.node.is_called(&submit.node) {
+        if submit.ttl.is_some() {
+            return Err(SubmitError::TtlOfLocalWork);
         }
-        if let Some(name) = submit.tls_client.as_ref().filter(|name| !context.knows_tls_client(name)) {
-            return Err(SubmitError::UnknownTlsConfig(name.clone()));
-        }
-        if let Some(ttl) = &submit.ttl {
-            parse_go(ttl).map_err(SubmitError::Ttl)?;
-        }
-        return Err(SubmitError::OtherNode);
+        let kind = kind.ok_or(SubmitError::UnknownWorkType(submit.work_type))?;
+        let plan = kind.plan(&submit.params)?;
+        return Ok((kind, plan));
     }
-    if submit.ttl.is_some() {
-        return Err(SubmitError::TtlOfLocalWork);
+    if submit.params.has_secrets() && submit.tls_client.is_none() {
+        return Err(SubmitError::SecretsWithoutTls);
     }
-    kind.ok_or_else(|| SubmitError::UnknownWorkType(submit.work_type.clone()))
+    if let Some(name) = submit.tls_client.as_ref().filter(|name| !context.knows_tls_client(name)) {
+        return Err(SubmitError::UnknownTlsConfig(name.clone()));
+    }
+    let ttl = submit.ttl.as_deref().map(parse_go).transpose().map_err(SubmitError::Ttl)?;
+    let plan = context.remote.plan_for(submit, ttl)?;
+    Ok((context.remote.clone(), plan))
 }

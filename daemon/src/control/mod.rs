@@ -22,10 +22,9 @@ use std::sync::Arc;
 use worknode_mesh::{MeshHandle, tls::Named};
 use worknode_protocol::{config::model::ControlLimits, id::NodeId};
 
-use crate::work::{
-    file_events::FileEvents,
-    signature::{Signatures, Signer},
-    units::Units,
+use crate::{
+    runner::remote::RemoteKind,
+    work::{file_events::FileEvents, signature::Signatures, units::Units},
 };
 
 /// What every session may use.
@@ -36,12 +35,12 @@ pub struct Context {
     pub mesh: MeshHandle,
     /// The units of this node.
     pub units: Arc<Units>,
+    /// Work on other nodes.
+    pub remote: Arc<RemoteKind>,
     /// Notification of file growth.
     pub events: FileEvents,
     /// Whether requests are signed where they must be.
     pub signatures: Signatures,
-    /// Signs requests to other nodes.
-    pub signer: Signer,
     /// The named TLS settings.
     pub tls: Arc<Named>,
     /// Processors and memory of this machine, for `status`.

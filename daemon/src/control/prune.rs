@@ -5,7 +5,10 @@ use std::time::{Duration, SystemTime};
 use worknode_protocol::control::{Prune, PruneAnswer, UnitError};
 
 use super::{Context, stream::Carrier};
-use crate::work::{orphans, unit::UnitHandle};
+use crate::work::{
+    orphans,
+    unit::{Released, UnitHandle},
+};
 
 /// Carries it out, or refuses it: for all units it needs what the release of the most guarded one needs.
 pub(super) async fn run(wanted: &Prune, carrier: Carrier, context: &Context) -> Result<String, UnitError> {
@@ -50,7 +53,8 @@ async fn units(wanted: &Prune, context: &Context) -> PruneAnswer {
             continue;
         }
         match unit.release(false).await {
-            Ok(()) => answer.units.push(unit.id().clone()),
+            Ok(Released::Gone) => answer.units.push(unit.id().clone()),
+            Ok(Released::Pending) => answer.failed.push(format!("{}: release pending", unit.id())),
             Err(fault) => answer.failed.push(format!("{}: {fault}", unit.id())),
         }
     }

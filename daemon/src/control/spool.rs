@@ -1,17 +1,14 @@
 //! Copies a submission's payload from the connection to the unit's `stdin` file.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::{fs::OpenOptions, io, path::PathBuf};
 
 use bytes::BytesMut;
 use futures_util::FutureExt;
-use tokio::{io::AsyncReadExt, task::JoinHandle};
+use tokio::{io::AsyncReadExt, sync::watch};
 use worknode_protocol::unit::errno_text;
 
 use super::stream::ControlStream;
+use crate::{runner::Upload, work::block_writer::BlockWriter};
 
 /// Bytes gathered before they are written: one is filled from the socket while the other goes to the file.
 const BLOCK: usize = 256 * 1024;
@@ -36,12 +33,17 @@ fn words(fault: &io::Error) -> String {
 }
 
 /// Copies everything up to end of file, beginning with what was read already. Returns the number of bytes, all of them
-/// written.
+/// written. With `upload`, it is told of each block that is in the file.
 ///
 /// # Errors
 /// The payload is not whole. What arrived is in the file.
-pub async fn receive(stream: &mut ControlStream, head: BytesMut, path: PathBuf) -> Result<u64, SpoolFault> {
-    let mut writer = BlockWriter::new(path);
+pub async fn receive(
+    stream: &mut ControlStream,
+    head: BytesMut,
+    path: PathBuf,
+    upload: Option<&watch::Sender<Upload>>,
+) -> Result<u64, SpoolFault> {
+    let mut writer = BlockWriter::new(path, OpenOptions::new().write(true).clone());
     let mut block = head;
     let mut total = 0;
     loop {
@@ -56,50 +58,15 @@ pub async fn receive(stream: &mut ControlStream, head: BytesMut, path: PathBuf) 
         total += block.len() as u64;
         if !block.is_empty() {
             block = writer.write(block).await.map_err(SpoolFault::Write)?;
+            if let Some(upload) = upload {
+                writer.finish().await.map_err(SpoolFault::Write)?;
+                upload.send_modify(|upload| upload.bytes = total);
+            }
         }
         if end {
             writer.finish().await.map_err(SpoolFault::Write)?;
             // A client that half-closes waits for its answer; one that is gone did not mean this to be the end.
             return if stream.is_hung_up() { Err(SpoolFault::Abandoned) } else { Ok(total) };
         }
-    }
-}
-
-/// Writes blocks on the blocking pool, one at a time, in order.
-struct BlockWriter {
-    path: PathBuf,
-    file: Option<File>,
-    writing: Option<JoinHandle<io::Result<(File, BytesMut)>>>,
-    spare: BytesMut,
-}
-
-impl BlockWriter {
-    fn new(path: PathBuf) -> Self {
-        Self { path, file: None, writing: None, spare: BytesMut::new() }
-    }
-
-    /// Begins to write a block, once the one before is written. Returns an empty block to fill meanwhile.
-    async fn write(&mut self, mut block: BytesMut) -> io::Result<BytesMut> {
-        self.finish().await?;
-        let (file, path) = (self.file.take(), self.path.clone());
-        self.writing = Some(tokio::task::spawn_blocking(move || {
-            let mut file = match file {
-                Some(file) => file,
-                None => OpenOptions::new().write(true).open(path)?,
-            };
-            file.write_all(&block)?;
-            block.clear();
-            Ok((file, block))
-        }));
-        Ok(std::mem::take(&mut self.spare))
-    }
-
-    /// Returns when everything is written.
-    async fn finish(&mut self) -> io::Result<()> {
-        if let Some(writing) = self.writing.take() {
-            let (file, spare) = writing.await.map_err(io::Error::other)??;
-            (self.file, self.spare) = (Some(file), spare);
-        }
-        Ok(())
     }
 }

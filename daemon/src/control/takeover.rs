@@ -7,7 +7,7 @@ use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use worknode_protocol::{
-    control::{CONNECTING, SessionError, SubmitAnswer, SubmitError, created, error_line, streaming},
+    control::{CONNECTING, SessionError, SubmitAnswer, SubmitError, created, error_line, follow::following, streaming},
     unit::Detail,
 };
 
@@ -16,7 +16,10 @@ use super::{
     spool::{self, SpoolFault},
     stream::{ControlStream, Duplex},
 };
-use crate::work::{results, unit::UnitHandle};
+use crate::{
+    runner::Started,
+    work::{results, unit::UnitHandle},
+};
 
 /// What becomes of a connection that is no longer the session's.
 pub enum Takeover {
@@ -27,6 +30,13 @@ pub enum Takeover {
         /// The unit.
         unit: UnitHandle,
         /// The first byte wanted.
+        start: i64,
+    },
+    /// All that becomes of a unit is told.
+    Follow {
+        /// The unit.
+        unit: UnitHandle,
+        /// The first byte of its output wanted.
         start: i64,
     },
     /// The connection becomes a stream to another service.
@@ -48,6 +58,7 @@ impl Takeover {
         match self {
             Self::Submit(unit) => receive_and_start(unit, stream, rest, stop).await,
             Self::Results { unit, start } => stream_results(&unit, start, stream, context, stop).await,
+            Self::Follow { unit, start } => follow(&unit, start, stream, context, stop).await,
             Self::Connect(far) => bridge(far, stream, rest, stop).await,
         }
     }
@@ -66,9 +77,10 @@ async fn receive_and_start(
         return Err(fault);
     }
     let payload = unit.dir().stdin();
+    let early = unit.begin_early().await;
     let received = tokio::select! {
         biased;
-        received = spool::receive(&mut stream, rest, payload) => received,
+        received = spool::receive(&mut stream, rest, payload, early.as_ref().map(|early| &early.upload)) => received,
         () = stop.cancelled() => {
             stream.write_all(error_line(&SessionError::ShuttingDown).as_bytes()).await?;
             return stream.shutdown().await;
@@ -77,8 +89,13 @@ async fn receive_and_start(
     let answer = match received {
         Ok(bytes) => {
             debug!("unit {}: payload of {bytes} bytes", unit.id());
-            match unit.start().await {
-                Ok(()) => SubmitAnswer::Started.to_line(unit.id()),
+            let started = match early {
+                Some(early) => unit.seal(early).await,
+                None => unit.start().await,
+            };
+            match started {
+                Ok(Started::Now) => SubmitAnswer::Started.to_line(unit.id()),
+                Ok(Started::Later) => SubmitAnswer::Submitted.to_line(unit.id()),
                 Err(fault) => error_line(&SubmitError::Start(fault.to_string())),
             }
         }
@@ -114,6 +131,23 @@ async fn stream_results(
         () = stop.cancelled() => {}
     }
     sender.stream().close(stop).await
+}
+
+async fn follow(
+    unit: &UnitHandle,
+    start: i64,
+    mut stream: ControlStream,
+    context: &Context,
+    stop: &CancellationToken,
+) -> io::Result<()> {
+    greet(&mut stream, &following(unit.id())).await?;
+    let mut sender = stream.into_sender()?;
+    tokio::select! {
+        biased;
+        done = results::follow(unit, start, &context.events, &mut sender) => done?,
+        () = stop.cancelled() => {}
+    }
+    sender.stream().shutdown().await
 }
 
 async fn bridge(

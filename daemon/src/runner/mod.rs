@@ -10,17 +10,19 @@
 
 pub mod command;
 pub mod kubernetes;
+pub mod remote;
 
 use std::{future::Future, pin::Pin};
 
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use worknode_protocol::{
     id::UnitId,
     unit::{Detail, State, Status},
 };
 
+use worknode_protocol::control::RemoteError;
 pub use worknode_protocol::control::{ParamError as PlanError, Params};
 
 use crate::work::store::UnitDir;
@@ -51,6 +53,29 @@ pub trait WorkKind: Send + Sync + 'static {
     /// # Errors
     /// The fault that stood in the way; the caller tries again later.
     fn discard<'a>(&'a self, found: &'a Found) -> BoxFuture<'a, Result<(), DiscardError>>;
+
+    /// True if a request about this unit from elsewhere than the Unix socket needs a signature.
+    fn verifies_signature_of(&self, _unit: &Status) -> bool {
+        self.verifies_signature()
+    }
+
+    /// True if [`Runner::start`] is called as soon as the unit exists, to use the payload while it comes in.
+    fn begins_early(&self) -> bool {
+        false
+    }
+
+    /// Asks the node on which a unit of this type runs to release it. None: units of this type run here.
+    fn release_there<'a>(&'a self, _found: &'a Found) -> Option<BoxFuture<'a, Result<(), ReleaseThereError>>> {
+        None
+    }
+
+    /// True if the status itself says that a client has ordered the release.
+    fn is_release_ordered(&self, _unit: &Status) -> bool {
+        false
+    }
+
+    /// Notes in `ExtraData` that a client has ordered the release, where this type's does.
+    fn note_release(&self, _extra_data: &mut Value) {}
 
     /// True if objects of this type that belong to no unit are to be deleted, not only reported.
     fn prunes(&self) -> bool {
@@ -143,6 +168,17 @@ pub struct StartError(pub String);
 #[error("{0}")]
 pub struct DiscardError(pub String);
 
+/// Another node did not release a unit.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseThereError {
+    /// It cannot be reached now.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It answered so.
+    #[error(transparent)]
+    Refused(#[from] RemoteError),
+}
+
 /// An unfinished unit on disk, or a finished one that is to be discarded.
 #[derive(Clone)]
 pub struct Found {
@@ -164,14 +200,72 @@ pub enum Recovery {
 
 /// The life of one job.
 pub trait Runner: Send {
-    /// Starts the job of a unit whose payload is complete on disk.
+    /// Starts the job of a unit whose payload is complete on disk; of a type that begins early, one whose payload is coming.
     ///
     /// # Errors
     /// A job that cannot begin for a reason that the submitter should hear.
-    fn start<'a>(&'a mut self, unit: &'a UnitContext) -> BoxFuture<'a, Result<(), StartError>>;
+    fn start<'a>(&'a mut self, unit: &'a UnitContext) -> BoxFuture<'a, Result<Started, StartError>>;
 
     /// Follows the started or recovered job to its end. Must obey both tokens of the context.
     fn run(self: Box<Self>, unit: UnitContext) -> BoxFuture<'static, Ending>;
+}
+
+/// How a job began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Started {
+    /// It runs, or is about to.
+    Now,
+    /// The node that is to run it cannot be reached yet; it is tried again.
+    Later,
+}
+
+/// How much of a unit's payload is in its file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Upload {
+    /// Bytes.
+    pub bytes: u64,
+    /// They are all, and the unit's status says so, too.
+    pub whole: bool,
+}
+
+/// The payload of a unit, seen by its runner.
+#[derive(Clone, Debug, Default)]
+pub struct Payload {
+    coming: Option<watch::Receiver<Upload>>,
+}
+
+impl Payload {
+    /// One that is whole.
+    pub fn whole() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn coming() -> (watch::Sender<Upload>, Self) {
+        let (upload, coming) = watch::channel(Upload::default());
+        (upload, Self { coming: Some(coming) })
+    }
+
+    /// True if all of it is in the file.
+    pub fn is_whole(&self) -> bool {
+        self.coming.as_ref().is_none_or(|coming| coming.borrow().whole)
+    }
+
+    /// Returns when more than `bytes` are in the file, or when it is whole: then with true. Never, if neither can happen any
+    /// more, as the client is gone: the unit's end is ordered then.
+    pub async fn grown(&mut self, bytes: u64) -> bool {
+        let Some(coming) = &mut self.coming else { return true };
+        let whole =
+            coming.wait_for(|upload| upload.whole || upload.bytes > bytes).await.map(|upload| upload.whole).ok();
+        match whole {
+            Some(whole) => whole,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Returns when it is whole.
+    pub async fn sealed(&mut self) {
+        while !self.grown(u64::MAX).await {}
+    }
 }
 
 /// What a runner is given.
@@ -181,6 +275,8 @@ pub struct UnitContext {
     pub id: UnitId,
     /// The unit's directory: `stdin` is complete when the job starts, `stdout` exists and is the runner's to append to.
     pub dir: UnitDir,
+    /// How far `stdin` is, for a type that begins early.
+    pub payload: Payload,
     /// The way to the unit task.
     pub reporter: Reporter,
     /// Cancelled when the job is to be ended: [`Ending::Cancelled`] once all of it is gone.
@@ -212,6 +308,19 @@ pub struct Report {
     pub detail: Option<Detail>,
     /// The new `ExtraData`.
     pub extra_data: Option<Value>,
+    /// What became of an order to cancel that does not end the job by itself.
+    pub cancel: Option<CancelOutcome>,
+}
+
+/// What became of the order to cancel a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CancelOutcome {
+    /// Carried out, or nothing was left to do.
+    Cancelled,
+    /// The node that runs the unit cannot be reached now; it is tried again.
+    Pending,
+    /// That node has refused it.
+    Refused(RemoteError),
 }
 
 /// A report, and who waits for it to be on disk. Boxed: an empty channel has room for 32 of them.

@@ -3,6 +3,7 @@
 //! [`units`] is the table and makes units, [`mod@unit`] is the task that owns one, [`store`] its files, [`results`] streams
 //! its output, [`file_events`] tells when a file grows, [`orphans`] finds what no unit owns.
 
+pub mod block_writer;
 pub mod describe;
 pub mod file_events;
 mod leftovers;

@@ -31,23 +31,38 @@ const DRAWS: usize = 16;
 
 /// The configured work types, in the order of the configuration: in that order `status` shows them.
 #[derive(Default)]
-pub struct WorkKinds(Vec<Arc<dyn WorkKind>>);
+pub struct WorkKinds {
+    configured: Vec<Arc<dyn WorkKind>>,
+    /// The type of units that other nodes run: nobody submits under its name, and nobody is told of it.
+    remote: Option<Arc<dyn WorkKind>>,
+}
 
 impl WorkKinds {
+    /// With the type of units that other nodes run.
+    #[must_use]
+    pub fn with_remote(self, remote: Arc<dyn WorkKind>) -> Self {
+        Self { remote: Some(remote), ..self }
+    }
+
     /// The type of this name. There are few: looking at each is as fast as a table.
     pub fn get(&self, name: &str) -> Option<&Arc<dyn WorkKind>> {
         self.iter().find(|kind| kind.name() == name)
     }
 
-    /// All types.
+    /// The type of a unit on disk.
+    fn of_unit(&self, work_type: &str) -> Option<&Arc<dyn WorkKind>> {
+        self.remote.as_ref().filter(|remote| remote.name() == work_type).or_else(|| self.get(work_type))
+    }
+
+    /// All types that work can be submitted for.
     pub fn iter(&self) -> std::slice::Iter<'_, Arc<dyn WorkKind>> {
-        self.0.iter()
+        self.configured.iter()
     }
 }
 
 impl FromIterator<Arc<dyn WorkKind>> for WorkKinds {
     fn from_iter<I: IntoIterator<Item = Arc<dyn WorkKind>>>(kinds: I) -> Self {
-        Self(kinds.into_iter().collect())
+        Self { configured: kinds.into_iter().collect(), remote: None }
     }
 }
 
@@ -277,9 +292,12 @@ fn take_up(id: UnitId, dir: UnitDir, kinds: &WorkKinds) -> Option<TakenUp> {
             }
         }
     };
-    let kind = kinds.get(&status.work_type).cloned();
-    if dir.is_marked("release") {
-        return Some(TakenUp { found: Found { id, dir, status }, kind, entry: None });
+    let kind = kinds.of_unit(&status.work_type).cloned();
+    if dir.is_marked("release") || kind.as_ref().is_some_and(|kind| kind.is_release_ordered(&status)) {
+        let found = Found { id, dir, status };
+        // What another node has to release stays in the list until it has.
+        let listed = kind.as_ref().is_some_and(|kind| kind.release_there(&found).is_some());
+        return Some(TakenUp { found, kind, entry: listed.then_some(Entry::Releasing) });
     }
     let cancel = dir.is_marked("cancel");
     let found = Found { id, dir, status: status.clone() };

@@ -104,6 +104,13 @@ impl Forwarder {
         self.view.borrow().clone()
     }
 
+    /// Returns when there is a way to a node; never, once the mesh has ended.
+    pub(crate) async fn reachable(&self, node: &str) {
+        if self.view.clone().wait_for(|view| view.routes.way(node).is_some()).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
     /// Opens a service for datagrams.
     pub(crate) fn open(&self, name: &str) -> Result<Service, ListenError> {
         self.services.open(name)

@@ -72,10 +72,8 @@ impl WorkRequest {
             Self::Cancel(command) => about("cancel", command),
             Self::Release(command) => about("release", command),
             Self::ForceRelease(command) => about("force-release", command),
-            Self::Results(Results { unit, start, signature: None, stream: None }) => {
-                Some(format!("results {} {start}", word(unit)?))
-            }
-            Self::Results(_) => None,
+            Self::Results(results) => results.string_form("results"),
+            Self::Follow(results) => results.string_form("follow"),
             Self::Prune(prune) => prune.string_form(),
         }
     }
@@ -101,8 +99,9 @@ impl WorkRequest {
             Self::Cancel(command) => about("cancel", &command.unit, &command.signature),
             Self::Release(command) => about("release", &command.unit, &command.signature),
             Self::ForceRelease(command) => about("force-release", &command.unit, &command.signature),
-            Self::Results(results) => {
-                about("results", &results.unit, &results.signature);
+            Self::Results(results) | Self::Follow(results) => {
+                let subcommand = if matches!(self, Self::Follow(_)) { "follow" } else { "results" };
+                about(subcommand, &results.unit, &results.signature);
                 line.insert("startpos", serde_json::Value::from(results.start));
                 if let Some(stream) = &results.stream {
                     line.insert("stream", stream.as_str().into());
@@ -110,6 +109,14 @@ impl WorkRequest {
             }
         }
         json::to_string(&line)
+    }
+}
+
+impl Results {
+    fn string_form(&self, subcommand: &str) -> Option<String> {
+        let plain = self.signature.is_none() && self.stream.is_none();
+        plain.then_some(())?;
+        Some(format!("{subcommand} {} {}", word(&self.unit)?, self.start))
     }
 }
 

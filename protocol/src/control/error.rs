@@ -292,9 +292,6 @@ pub enum SubmitError {
     /// The unit's files could not be made.
     #[error("{0}")]
     Store(String),
-    /// Work for other nodes, which is not built yet.
-    #[error("work on other nodes is not available in this version of worknode")]
-    OtherNode,
 }
 
 /// What another node answered to a request made for a remote unit (control-protocol 3.9, 4.6).

@@ -7,6 +7,7 @@
 //! [`client`] is the other half of the dialogue, for whoever sends the commands. Neither half does I/O.
 
 pub mod client;
+pub mod follow;
 pub mod token;
 
 mod answer;

@@ -96,7 +96,8 @@ fn string_work(rest: &str) -> Result<WorkRequest, RequestError> {
         Subcommand::List => {
             Ok(WorkRequest::List { unit: arguments.and_then(|words| words.split(' ').next()).map(str::to_owned) })
         }
-        Subcommand::Results => string_results(arguments),
+        Subcommand::Results => string_results(arguments).map(WorkRequest::Results),
+        Subcommand::Follow => string_results(arguments).map(WorkRequest::Follow),
         Subcommand::Prune => string_prune(arguments),
         Subcommand::Unit(name, request) => {
             let unit = arguments.ok_or(RequestError::NoUnitId(name))?;
@@ -121,7 +122,7 @@ fn string_submit(arguments: Option<&str>) -> Result<WorkRequest, RequestError> {
     }))
 }
 
-fn string_results(arguments: Option<&str>) -> Result<WorkRequest, RequestError> {
+fn string_results(arguments: Option<&str>) -> Result<Results, RequestError> {
     let mut words = arguments.ok_or(RequestError::NoUnitId("results"))?.split(' ');
     let unit = words.next().unwrap_or_default().to_owned();
     let start = words.next();
@@ -129,7 +130,7 @@ fn string_results(arguments: Option<&str>) -> Result<WorkRequest, RequestError> 
         return Err(RequestError::TooManyResultsParameters);
     }
     let start = start.map_or(Ok(0), parse_integer).map_err(RequestError::StartPosition)?;
-    Ok(WorkRequest::Results(Results { unit, start, ..Results::default() }))
+    Ok(Results { unit, start, ..Results::default() })
 }
 
 /// `[cluster] [dryrun] [older=DURATION] [state=STATE]`, in any order.
@@ -240,17 +241,20 @@ fn json_work(fields: &Map<String, Value>) -> Result<WorkRequest, RequestError> {
         Subcommand::List => {
             Ok(WorkRequest::List { unit: fields.get("unitid").and_then(Value::as_str).map(str::to_owned) })
         }
-        Subcommand::Results => {
-            let unit = work_text(fields, "unitid")?;
-            let start = start_position(fields)?;
-            let stream = fields.get("stream").and_then(Value::as_str).and_then(given);
-            Ok(WorkRequest::Results(Results { unit, start, signature: signature(fields), stream }))
-        }
+        Subcommand::Results => json_results(fields).map(WorkRequest::Results),
+        Subcommand::Follow => json_results(fields).map(WorkRequest::Follow),
         Subcommand::Prune => json_prune(fields),
         Subcommand::Unit(_, request) => {
             Ok(request(UnitCommand { unit: work_text(fields, "unitid")?, signature: signature(fields) }))
         }
     }
+}
+
+fn json_results(fields: &Map<String, Value>) -> Result<Results, RequestError> {
+    let unit = work_text(fields, "unitid")?;
+    let start = start_position(fields)?;
+    let stream = fields.get("stream").and_then(Value::as_str).and_then(given);
+    Ok(Results { unit, start, signature: signature(fields), stream })
 }
 
 fn json_submit(fields: &Map<String, Value>) -> Result<WorkRequest, RequestError> {
@@ -364,6 +368,7 @@ enum Subcommand {
     Submit,
     List,
     Results,
+    Follow,
     Prune,
     /// A command about one unit: its name for errors, and the request it makes.
     Unit(&'static str, fn(UnitCommand) -> WorkRequest),
@@ -375,6 +380,7 @@ impl Subcommand {
             "submit" => Self::Submit,
             "list" => Self::List,
             "results" => Self::Results,
+            "follow" => Self::Follow,
             "prune" => Self::Prune,
             "status" => Self::Unit("status", WorkRequest::Status),
             "describe" => Self::Unit("describe", WorkRequest::Describe),

@@ -59,6 +59,8 @@ pub enum WorkRequest {
     ForceRelease(UnitCommand),
     /// `work results ID [START]`
     Results(Results),
+    /// `work follow ID`: status and output pushed as they change; between nodes of worknode, see [`follow`](super::follow)
+    Follow(Results),
     /// `work describe ID`
     Describe(UnitCommand),
     /// `work prune`

@@ -100,6 +100,9 @@ pub enum Detail {
     RemoteUnitGone,
     #[error("Locally Cancelled")]
     LocallyCancelled,
+    /// The other node makes no sense, or does not give the output; a text of ours.
+    #[error("The end of the remote work unit is unknown: {0}")]
+    RemoteEndUnknown(String),
 
     // Kubernetes.
     #[error("Connecting to Kubernetes")]

@@ -26,7 +26,7 @@ use super::{
     strays,
 };
 use crate::{
-    runner::{BoxFuture, Ending, Report, Runner, StartError, UnitContext},
+    runner::{BoxFuture, Ending, Report, Runner, StartError, Started, UnitContext},
     work::{
         file_events::{FileEvents, Subscription},
         store::UnitDir,
@@ -127,8 +127,8 @@ pub(super) struct CommandRunner {
 }
 
 impl Runner for CommandRunner {
-    fn start<'a>(&'a mut self, unit: &'a UnitContext) -> BoxFuture<'a, Result<(), StartError>> {
-        Box::pin(self.begin(unit))
+    fn start<'a>(&'a mut self, unit: &'a UnitContext) -> BoxFuture<'a, Result<Started, StartError>> {
+        Box::pin(async { self.begin(unit).await.map(|()| Started::Now) })
     }
 
     fn run(mut self: Box<Self>, unit: UnitContext) -> BoxFuture<'static, Ending> {
@@ -354,6 +354,7 @@ impl CommandRunner {
             state: Some(State::Running),
             detail: Some(Detail::RunningPid(job.unsigned_abs())),
             extra_data: Some(extra.into()),
+            ..Report::default()
         };
         unit.reporter.report(report).await;
     }

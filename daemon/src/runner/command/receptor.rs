@@ -54,7 +54,7 @@ impl CommandRunner {
             {
                 self.known_to_run = true;
                 let detail = Some(Detail::Verbatim(now.detail));
-                unit.reporter.report(Report { state: Some(State::Running), detail, extra_data: None }).await;
+                unit.reporter.report(Report { state: Some(State::Running), detail, ..Report::default() }).await;
                 continue;
             }
             tokio::select! {

@@ -251,7 +251,7 @@ impl Following<'_> {
     }
 
     async fn report(&self, state: State, detail: Detail) {
-        let report = Report { state: Some(state), detail: Some(detail), extra_data: None };
+        let report = Report { state: Some(state), detail: Some(detail), ..Report::default() };
         self.unit.reporter.report(report).await;
     }
 

@@ -23,7 +23,7 @@ use super::{
     tcp::Dialed,
     view::Pod,
 };
-use crate::runner::{BoxFuture, Ending, Found, Report, Runner, StartError, UnitContext};
+use crate::runner::{BoxFuture, Ending, Found, Report, Runner, StartError, Started, UnitContext};
 use worknode_protocol::config::model::{DeletePodPolicy, PodStderr};
 
 /// How long the API server's answer to a deletion is waited for (work-types 2.6).
@@ -229,7 +229,7 @@ impl PodRunner {
 }
 
 impl Runner for PodRunner {
-    fn start<'a>(&'a mut self, unit: &'a UnitContext) -> BoxFuture<'a, Result<(), StartError>> {
+    fn start<'a>(&'a mut self, unit: &'a UnitContext) -> BoxFuture<'a, Result<Started, StartError>> {
         Box::pin(async move {
             let connecting = Report { detail: Some(Detail::ConnectingToKubernetes), ..Report::default() };
             unit.reporter.report(connecting).await;
@@ -238,7 +238,7 @@ impl Runner for PodRunner {
                 self.order.extra.kube_namespace.clone_from(&api.default_namespace);
             }
             self.api = Some(api);
-            Ok(())
+            Ok(Started::Now)
         })
     }
 

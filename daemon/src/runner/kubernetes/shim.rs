@@ -135,7 +135,7 @@ impl Shim<'_> {
     }
 
     async fn report(&self, state: State, detail: Detail) {
-        self.reporter.report(Report { state: Some(state), detail: Some(detail), extra_data: None }).await;
+        self.reporter.report(Report { state: Some(state), detail: Some(detail), ..Report::default() }).await;
     }
 }
 

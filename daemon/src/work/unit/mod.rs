@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use worknode_protocol::{
+    control::RemoteError,
     id::UnitId,
     unit::{Detail, Status},
 };
 
 pub(super) use self::task::{Entry, UnitTask};
 use super::store::UnitDir;
-use crate::runner::{StartError, WorkKind};
+use crate::runner::{CancelOutcome, Payload, StartError, Started, Upload, WorkKind};
 
 /// Orders waiting for one unit. A client whose order finds no place waits.
 const ORDERS: usize = 16;
@@ -40,14 +41,37 @@ impl Progress {
 /// An order to the unit task. Small: an empty channel has room for 32 of them, and each unit has one.
 enum Order {
     /// The payload is complete: begin.
-    Start(oneshot::Sender<Result<(), StartRefused>>),
+    Start(StartAnswer),
+    /// Begin while the payload is coming.
+    Begin(Box<(Payload, StartAnswer)>),
+    /// The payload of a unit that has begun is complete.
+    Seal(oneshot::Sender<Result<(), StartRefused>>),
     /// The payload did not arrive whole: the unit fails with this detail.
     Fail(Box<Detail>, oneshot::Sender<()>),
-    Cancel(oneshot::Sender<()>),
+    Cancel(oneshot::Sender<CancelOutcome>),
     Release {
         force: bool,
-        answer: oneshot::Sender<Result<(), ReleaseError>>,
+        answer: oneshot::Sender<Result<Released, ReleaseError>>,
     },
+}
+
+/// Where it is answered how a job began.
+type StartAnswer = oneshot::Sender<Result<Started, StartRefused>>;
+
+/// A unit that has begun before its payload is complete.
+pub struct Early {
+    /// To tell of bytes that are in the file.
+    pub upload: watch::Sender<Upload>,
+    started: oneshot::Receiver<Result<Started, StartRefused>>,
+}
+
+/// What became of the order to release a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Released {
+    /// It is gone.
+    Gone,
+    /// The node that runs it cannot be reached now; it is tried again, and the unit goes then.
+    Pending,
 }
 
 /// Why a job was not started.
@@ -70,6 +94,9 @@ pub enum ReleaseError {
     /// Its directory could not be deleted.
     #[error("error deleting unit directory: {0}")]
     Delete(#[from] std::io::Error),
+    /// The node that runs it refuses.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
 }
 
 /// Access to one unit.
@@ -116,11 +143,38 @@ impl UnitHandle {
     ///
     /// # Errors
     /// The unit ended before, or its runner cannot begin.
-    pub async fn start(&self) -> Result<(), StartRefused> {
+    pub async fn start(&self) -> Result<Started, StartRefused> {
         let (answer, answered) = oneshot::channel();
-        let gone = || StartRefused::Gone(self.id.clone());
-        self.orders.send(Order::Start(answer)).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+        self.orders.send(Order::Start(answer)).await.map_err(|_| self.gone())?;
+        answered.await.map_err(|_| self.gone())?
+    }
+
+    /// Starts the job of a unit whose type begins early: its payload is still to come. None for every other type.
+    pub async fn begin_early(&self) -> Option<Early> {
+        if !self.kind.as_ref().is_some_and(|kind| kind.begins_early()) {
+            return None;
+        }
+        let (answer, started) = oneshot::channel();
+        let (upload, payload) = Payload::coming();
+        // Fails for a unit that is gone: that is told when its payload is complete.
+        let _ = self.orders.send(Order::Begin(Box::new((payload, answer)))).await;
+        Some(Early { upload, started })
+    }
+
+    /// Tells a unit that has begun that its payload is complete on disk, and waits for its job to start.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn seal(&self, early: Early) -> Result<Started, StartRefused> {
+        let (answer, answered) = oneshot::channel();
+        self.orders.send(Order::Seal(answer)).await.map_err(|_| self.gone())?;
+        answered.await.map_err(|_| self.gone())??;
+        early.upload.send_modify(|upload| upload.whole = true);
+        early.started.await.map_err(|_| self.gone())?
+    }
+
+    fn gone(&self) -> StartRefused {
+        StartRefused::Gone(self.id.clone())
     }
 
     /// Fails a unit whose payload did not arrive whole.
@@ -131,24 +185,25 @@ impl UnitHandle {
         }
     }
 
-    /// Ends the job; returns once it is gone. A unit that has ended stays as it is.
-    pub async fn cancel(&self) {
+    /// Ends the job; returns once it is gone, or the node that runs it has answered. A unit that has ended stays as it is.
+    pub async fn cancel(&self) -> CancelOutcome {
         let (answer, answered) = oneshot::channel();
-        if self.orders.send(Order::Cancel(answer)).await.is_ok() {
-            let _ = answered.await;
+        if self.orders.send(Order::Cancel(answer)).await.is_err() {
+            return CancelOutcome::Cancelled;
         }
+        answered.await.unwrap_or(CancelOutcome::Cancelled)
     }
 
     /// Ends the job, removes what it left and forgets the unit. With `force` a directory that cannot be deleted is no error.
     ///
     /// # Errors
-    /// The directory could not be deleted; the unit stays.
-    pub async fn release(&self, force: bool) -> Result<(), ReleaseError> {
+    /// The directory could not be deleted, or the node that runs the unit refused; the unit stays.
+    pub async fn release(&self, force: bool) -> Result<Released, ReleaseError> {
         let (answer, answered) = oneshot::channel();
         if self.orders.send(Order::Release { force, answer }).await.is_ok() {
-            answered.await.unwrap_or(Ok(()))
+            answered.await.unwrap_or(Ok(Released::Gone))
         } else {
-            Ok(())
+            Ok(Released::Gone)
         }
     }
 }

@@ -69,6 +69,12 @@ pub enum Event {
         /// Identifier of the unit.
         unit: String,
     },
+    /// Frames follow until the server closes (see [`follow`](super::follow)): [`Client::take_buffered`], then the
+    /// connection itself.
+    Following {
+        /// Identifier of the unit.
+        unit: String,
+    },
     /// The connection now leads to the service asked for: [`Client::greet_again`] if that is a control service, or
     /// [`Client::take_buffered`], then the connection itself.
     Connected,
@@ -109,6 +115,7 @@ enum Awaiting {
     PayloadSent,
     SubmitAnswer,
     Header,
+    FollowHeader,
     Connecting,
     /// Raw bytes, or the end.
     Nothing,
@@ -198,6 +205,7 @@ impl Client {
             Request::Connect { .. } => Awaiting::Connecting,
             Request::Work(WorkRequest::Submit(_)) => Awaiting::Created,
             Request::Work(WorkRequest::Results(_)) => Awaiting::Header,
+            Request::Work(WorkRequest::Follow(_)) => Awaiting::FollowHeader,
             _ => Awaiting::Answer,
         };
         Ok(request.to_line())
@@ -268,6 +276,10 @@ impl Client {
             Awaiting::Header => {
                 let unit = between(line, "Streaming results for work unit ", "").ok_or_else(unexpected)?;
                 (Event::Streaming { unit }, Awaiting::Nothing)
+            }
+            Awaiting::FollowHeader => {
+                let unit = between(line, "Following work unit ", "").ok_or_else(unexpected)?;
+                (Event::Following { unit }, Awaiting::Nothing)
             }
             Awaiting::Connecting if line.starts_with("Connecting") => (Event::Connected, Awaiting::Nothing),
             Awaiting::Answer | Awaiting::SubmitAnswer => {

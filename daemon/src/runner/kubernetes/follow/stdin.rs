@@ -34,7 +34,7 @@ impl Following<'_> {
         let _ = stage.wait_for(|stage| *stage >= Stage::Running).await;
         if journal.record().step < Step::StdinSent && *stage.borrow() == Stage::Running {
             let sending =
-                Report { state: Some(State::Pending), detail: Some(Detail::SendingStdinToPod), extra_data: None };
+                Report { state: Some(State::Pending), detail: Some(Detail::SendingStdinToPod), ..Report::default() };
             self.unit.reporter.report(sending).await;
             self.attach(journal, &mut stage).await?;
             note(journal, |record| record.step = Step::StdinSent).await?;
@@ -42,7 +42,7 @@ impl Following<'_> {
         if *stage.borrow() == Stage::NotStarted {
             return Ok(());
         }
-        let running = Report { state: Some(State::Running), detail: Some(Detail::PodRunning), extra_data: None };
+        let running = Report { state: Some(State::Running), detail: Some(Detail::PodRunning), ..Report::default() };
         self.unit.reporter.report(running).await;
         Ok(())
     }

@@ -112,7 +112,12 @@ impl PodRunner {
             Ok(pod) => {
                 self.order.extra.pod_name.clone_from(&pod.metadata.name);
                 let extra_data = Some((&self.order.extra).into());
-                let news = Report { state: Some(State::Pending), detail: Some(Detail::PodCreated), extra_data };
+                let news = Report {
+                    state: Some(State::Pending),
+                    detail: Some(Detail::PodCreated),
+                    extra_data,
+                    ..Report::default()
+                };
                 unit.reporter.report(news).await;
                 Begun::Pod(Box::new(pod))
             }

@@ -27,7 +27,7 @@ use worknode_protocol::{
 
 use crate::{
     runner::{
-        Ending, Found, PlanError, Recovery, Reporter, Runner, StartError, UnitContext, WorkKind,
+        Ending, Found, Payload, PlanError, Recovery, Reporter, Runner, StartError, UnitContext, WorkKind,
         kubernetes::{Clients, Environment, KubernetesKind, client, plan::Order},
     },
     work::store::UnitDir,
@@ -277,6 +277,7 @@ impl Unit {
         UnitContext {
             id: self.id.clone(),
             dir: self.dir.clone(),
+            payload: Payload::whole(),
             reporter: self.reporter.clone(),
             cancel: self.cancel.clone(),
             detach: self.detach.clone(),

@@ -18,7 +18,10 @@ impl UnitTask {
             debug!("unit {}: news after its end dropped", self.id);
             return;
         }
-        let Report { state, detail, extra_data } = report;
+        let Report { state, detail, extra_data, cancel } = report;
+        if let Some(outcome) = cancel {
+            self.cancel_answered(&outcome);
+        }
         self.commit(move |status| {
             // A keeper has written the end down already; the runner is about to tell it.
             if status.state.is_final() {

@@ -1,6 +1,7 @@
 //! The task that owns one unit: its orders, its job and its end.
 
 mod commit;
+mod elsewhere;
 
 use std::sync::{Arc, Weak};
 
@@ -15,15 +16,15 @@ use worknode_protocol::{
     unit::{Detail, State, Status},
 };
 
-use super::{ORDERS, Order, Progress, ReleaseError, StartRefused, UnitHandle};
+use super::{ORDERS, Order, Progress, ReleaseError, Released, StartAnswer, StartRefused, UnitHandle};
 use crate::{
-    runner::{Ending, Found, Reporter, Runner, StartError, Told, UnitContext, WorkKind},
+    runner::{CancelOutcome, Ending, Found, Payload, Reporter, Runner, StartError, Told, UnitContext, WorkKind},
     work::{leftovers::Leftovers, store::UnitDir, units::Units},
 };
 
 /// What the job's own task came back with.
 enum JobEnd {
-    NotStarted(StartError, oneshot::Sender<Result<(), StartRefused>>),
+    NotStarted(StartError, StartAnswer),
     Ran(Ending),
 }
 
@@ -32,8 +33,15 @@ struct Job {
     task: JoinHandle<JobEnd>,
     news: mpsc::Receiver<Told>,
     cancel: CancellationToken,
+    detach: CancellationToken,
+    /// All of the payload is on disk.
+    sealed: bool,
+    /// What the unit fails with if the payload does not come whole.
+    broken: Option<Box<Detail>>,
     /// Who waits for the job to be gone.
-    cancelled: Vec<oneshot::Sender<()>>,
+    cancelled: Vec<oneshot::Sender<CancelOutcome>>,
+    /// What the runner told last of the order to cancel.
+    cancel_outcome: Option<CancelOutcome>,
 }
 
 enum Phase {
@@ -42,6 +50,8 @@ enum Phase {
     Running(Job),
     /// Final, or an unfinished unit of a type that is not configured.
     Idle,
+    /// Released here; the node that runs it does not know yet.
+    Releasing,
 }
 
 /// How a unit comes into its task.
@@ -52,6 +62,8 @@ pub(in crate::work) enum Entry {
     Resumed { runner: Box<dyn Runner>, cancel: bool },
     /// Nothing runs; with `leftover`, a cancelled job may have left something.
     Ended { leftover: bool },
+    /// A release was ordered before the daemon went, and another node has to carry it out.
+    Releasing,
 }
 
 /// The task of one unit.
@@ -96,7 +108,7 @@ impl UnitTask {
         match entry {
             Entry::Fresh(runner) => task.phase = Phase::Waiting(runner),
             Entry::Resumed { runner, cancel } => {
-                let job = task.begin(runner, None);
+                let job = task.begin(runner, Payload::whole(), None);
                 if cancel {
                     job.cancel.cancel();
                 }
@@ -106,6 +118,10 @@ impl UnitTask {
                 if leftover {
                     task.clear_leftovers();
                 }
+            }
+            Entry::Releasing => {
+                task.phase = Phase::Releasing;
+                task.clear_leftovers();
             }
         }
         (task, handle)
@@ -129,7 +145,7 @@ impl UnitTask {
                     end = &mut job.task => Next::End(end),
                     order = self.orders.recv() => Next::Order(order),
                 },
-                Phase::Waiting(_) | Phase::Idle => tokio::select! {
+                Phase::Waiting(_) | Phase::Idle | Phase::Releasing => tokio::select! {
                     biased;
                     () = self.detach.cancelled() => Next::Leave,
                     () = self.leftovers.cleared() => Next::Clean,
@@ -144,6 +160,12 @@ impl UnitTask {
                 }
                 Next::End(end) => {
                     if Box::pin(self.ended(end)).await {
+                        break;
+                    }
+                }
+                Next::Clean if matches!(self.phase, Phase::Releasing) => {
+                    if Box::pin(self.delete(true)).await.is_ok() {
+                        self.forget();
                         break;
                     }
                 }
@@ -163,18 +185,19 @@ impl UnitTask {
     async fn obey(&mut self, order: Order) -> bool {
         match order {
             Order::Start(answer) => self.start(answer).await,
+            Order::Begin(early) => {
+                let (payload, answer) = *early;
+                self.begin_early(payload, answer);
+            }
+            Order::Seal(answer) => self.seal(answer).await,
             Order::Fail(detail, answer) => {
-                if matches!(self.phase, Phase::Waiting(_)) {
-                    self.phase = Phase::Idle;
-                    self.commit(move |status| (status.state, status.detail) = (State::Failed, detail.to_string()))
-                        .await;
-                }
+                self.fail(detail).await;
                 let _ = answer.send(());
             }
             Order::Cancel(answer) => self.cancel(answer).await,
             Order::Release { force, answer } => {
                 let released = self.release(force).await;
-                let gone = released.is_ok();
+                let gone = matches!(released, Ok(Released::Gone));
                 if gone {
                     self.forget();
                 }
@@ -185,12 +208,12 @@ impl UnitTask {
         false
     }
 
-    async fn start(&mut self, answer: oneshot::Sender<Result<(), StartRefused>>) {
+    async fn start(&mut self, answer: StartAnswer) {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Waiting(runner) => {
                 // From here on the payload is known to be complete, also to a later daemon.
                 self.commit(|status| status.detail = Detail::StartingWorker.to_string()).await;
-                self.phase = Phase::Running(self.begin(runner, Some(answer)));
+                self.phase = Phase::Running(self.begin(runner, Payload::whole(), Some(answer)));
             }
             other => {
                 self.phase = other;
@@ -199,45 +222,99 @@ impl UnitTask {
         }
     }
 
+    fn begin_early(&mut self, payload: Payload, answer: StartAnswer) {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Waiting(runner) => self.phase = Phase::Running(self.begin(runner, payload, Some(answer))),
+            other => {
+                self.phase = other;
+                let _ = answer.send(Err(StartRefused::Canceled));
+            }
+        }
+    }
+
+    /// The payload of a job that has begun is whole, also to a later daemon once this is answered. A job that is over says
+    /// itself how it ended.
+    async fn seal(&mut self, answer: oneshot::Sender<Result<(), StartRefused>>) {
+        if let Phase::Running(job) = &mut self.phase
+            && !job.cancel.is_cancelled()
+        {
+            job.sealed = true;
+            self.commit(|status| status.detail = Detail::StartingWorker.to_string()).await;
+        } else if self.status.state == State::Canceled || matches!(self.phase, Phase::Running(_)) {
+            let _ = answer.send(Err(StartRefused::Canceled));
+            return;
+        }
+        let _ = answer.send(Ok(()));
+    }
+
+    /// The payload did not come whole.
+    async fn fail(&mut self, detail: Box<Detail>) {
+        match &mut self.phase {
+            Phase::Waiting(_) => {
+                self.phase = Phase::Idle;
+                self.finish(State::Failed, *detail).await;
+            }
+            Phase::Running(job) if !job.sealed => {
+                job.broken = Some(detail);
+                self.end_job().await;
+            }
+            _ => {}
+        }
+    }
+
     /// Sets a job going in a task of its own, so that its panic is only its own.
-    fn begin(&self, mut runner: Box<dyn Runner>, start: Option<oneshot::Sender<Result<(), StartRefused>>>) -> Job {
+    fn begin(&self, mut runner: Box<dyn Runner>, payload: Payload, start: Option<StartAnswer>) -> Job {
         let (reporter, news) = Reporter::channel();
-        let cancel = CancellationToken::new();
+        let (cancel, detach) = (CancellationToken::new(), self.detach.child_token());
+        let sealed = payload.is_whole();
         let unit = UnitContext {
             id: self.id.clone(),
             dir: self.dir.clone(),
+            payload,
             reporter,
             cancel: cancel.clone(),
-            detach: self.detach.clone(),
+            detach: detach.clone(),
         };
         let task = tokio::spawn(async move {
             if let Some(answer) = start {
                 match runner.start(&unit).await {
-                    Ok(()) => drop(answer.send(Ok(()))),
+                    Ok(started) => drop(answer.send(Ok(started))),
                     Err(fault) => return JobEnd::NotStarted(fault, answer),
                 }
             }
             JobEnd::Ran(runner.run(unit).await)
         });
-        Job { task, news, cancel, cancelled: Vec::new() }
+        Job { task, news, cancel, detach, sealed, broken: None, cancelled: Vec::new(), cancel_outcome: None }
     }
 
-    async fn cancel(&mut self, answer: oneshot::Sender<()>) {
+    async fn cancel(&mut self, answer: oneshot::Sender<CancelOutcome>) {
         match &mut self.phase {
             Phase::Waiting(_) => {
                 self.phase = Phase::Idle;
-                self.commit(|status| (status.state, status.detail) = (State::Canceled, Detail::Canceled.to_string()))
-                    .await;
-                let _ = answer.send(());
+                self.finish(State::Canceled, Detail::Canceled).await;
+                let _ = answer.send(CancelOutcome::Cancelled);
             }
             Phase::Running(_) => {
                 self.mark("cancel");
                 if let Phase::Running(job) = &mut self.phase {
                     job.cancel.cancel();
-                    job.cancelled.push(answer);
+                    match job.cancel_outcome.clone() {
+                        Some(known) => drop(answer.send(known)),
+                        None => job.cancelled.push(answer),
+                    }
                 }
             }
-            Phase::Idle => drop(answer.send(())),
+            Phase::Idle | Phase::Releasing => drop(answer.send(CancelOutcome::Cancelled)),
+        }
+    }
+
+    /// The runner tells what became of the order to cancel.
+    fn cancel_answered(&mut self, outcome: &CancelOutcome) {
+        if let Phase::Running(job) = &mut self.phase {
+            job.cancel_outcome = Some(outcome.clone());
+            for waiting in job.cancelled.drain(..) {
+                let _ = waiting.send(outcome.clone());
+            }
         }
     }
 
@@ -252,11 +329,16 @@ impl UnitTask {
             self.record(report).await;
             let _ = done.send(());
         }
+        let broken = job.broken.take().map(|detail| (State::Failed, *detail));
         match end {
             Ok(JobEnd::Ran(Ending::Detached)) => return true,
-            Ok(JobEnd::Ran(Ending::Done(state, detail))) => self.finish(state, detail).await,
+            Ok(JobEnd::Ran(Ending::Done(state, detail))) => {
+                let (state, detail) = broken.unwrap_or((state, detail));
+                self.finish(state, detail).await;
+            }
             Ok(JobEnd::Ran(Ending::Cancelled { leftover })) => {
-                self.finish(State::Canceled, Detail::Canceled).await;
+                let (state, detail) = broken.unwrap_or((State::Canceled, Detail::Canceled));
+                self.finish(state, detail).await;
                 if leftover {
                     self.clear_leftovers();
                 }
@@ -270,11 +352,11 @@ impl UnitTask {
                 self.finish(State::Failed, Detail::Internal("its runner failed, see the log".to_owned())).await;
             }
         }
-        if !job.cancelled.is_empty() && !self.leftovers.pending() {
+        if job.cancel.is_cancelled() && !self.leftovers.pending() {
             self.unmark("cancel");
         }
         for waiting in job.cancelled {
-            let _ = waiting.send(());
+            let _ = waiting.send(CancelOutcome::Cancelled);
         }
         false
     }
@@ -290,8 +372,12 @@ impl UnitTask {
     }
 
     /// Cancel, discard, delete. The order itself is on disk first: a later daemon goes on with it.
-    async fn release(&mut self, force: bool) -> Result<(), ReleaseError> {
+    async fn release(&mut self, force: bool) -> Result<Released, ReleaseError> {
         self.mark("release");
+        let kind = self.kind.clone();
+        if let Some(kind) = kind.filter(|kind| kind.release_there(&self.found()).is_some()) {
+            return self.release_there(kind, force).await;
+        }
         if matches!(self.phase, Phase::Running(_)) {
             self.end_job().await;
         }
@@ -303,10 +389,14 @@ impl UnitTask {
                 // The unit is forgotten now; the units' own task goes on until nothing is left, then deletes the files.
                 if let Some(units) = self.units.upgrade() {
                     units.adopt(self.found(), std::mem::replace(&mut self.leftovers, Leftovers::none()));
-                    return Ok(());
+                    return Ok(Released::Gone);
                 }
             }
         }
+        self.delete(force).await
+    }
+
+    async fn delete(&mut self, force: bool) -> Result<Released, ReleaseError> {
         let dir = self.dir.clone();
         match tokio::task::spawn_blocking(move || dir.remove()).await {
             Ok(Err(fault)) if force => warn!("unit {}: directory not deleted: {fault}", self.id),
@@ -316,15 +406,19 @@ impl UnitTask {
             }
             Ok(Ok(())) | Err(_) => {}
         }
-        Ok(())
+        Ok(Released::Gone)
     }
 
     /// Ends the running job and waits until it is gone.
     async fn end_job(&mut self) {
-        let Phase::Running(job) = &mut self.phase else {
-            return;
-        };
-        job.cancel.cancel();
+        if let Phase::Running(job) = &mut self.phase {
+            job.cancel.cancel();
+            self.await_job().await;
+        }
+    }
+
+    /// Waits until the job's task is over.
+    async fn await_job(&mut self) {
         let end = loop {
             let Phase::Running(job) = &mut self.phase else {
                 return;
