@@ -250,6 +250,18 @@ impl Cluster {
         }
     }
 
+    /// Evicts a pod, as somebody who empties a node would.
+    ///
+    /// # Errors
+    /// Fails if the API refuses.
+    pub fn evict_pod(&self, name: &str) -> Result<()> {
+        let object = json!({
+            "apiVersion": "policy/v1", "kind": "Eviction",
+            "metadata": {"name": name, "namespace": "default"},
+        });
+        self.api.create(&format!("/api/v1/namespaces/default/pods/{name}/eviction"), &object)
+    }
+
     /// Deletes a pod at once, as somebody else would.
     ///
     /// # Errors
