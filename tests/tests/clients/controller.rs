@@ -1,12 +1,15 @@
 //! The calls of AWX's controller, made again by a script of ours through receptorctl's library (control-protocol 2.4).
 
-use std::net::TcpListener;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use worknode_tests::binaries::workspace;
 use worknode_tests::cluster::Cluster;
+use worknode_tests::mesh::{
+    Kind::{self, Go, Ours},
+    free_port, linked_with,
+};
 use worknode_tests::python::{ANSIBLE_RUNNER, Environment, Packages, RECEPTORCTL, RECEPTORCTL_1_4, environment};
 use worknode_tests::{Harness, Node};
 
@@ -25,6 +28,7 @@ pub(crate) fn with_work_types(harness: Harness, runner: &Environment) -> Harness
     harness
         .environment("HOME", home)
         .action("work-verification", json!({"publickey": key("pub")}))
+        .action("work-signing", json!({"privatekey": key("pkcs8"), "tokenexpiration": "5m"}))
         .action(
             "work-command",
             json!({"worktype": "local", "command": "sh", "allowruntimeparams": true, "verifysignature": true}),
@@ -96,7 +100,7 @@ fn run(client: &Environment, node: &Node, more: &Value) -> Result<String> {
 /// On the own node, with a link to another that comes and goes with the file.
 fn calls(client: Packages, cluster: &Cluster) -> Result<()> {
     let (Some(client), Some(runner)) = (environment(client), environment(ANSIBLE_RUNNER)) else { return Ok(()) };
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let port = free_port()?;
     let _other =
         Harness::new()?.id("other").action("tcp-listener", json!({"bindaddr": "127.0.0.1", "port": port})).start()?;
     let id = format!("test-{:08x}", rand::random::<u32>());
@@ -122,4 +126,25 @@ fn the_controllers_calls_by_the_older_library() -> Result<()> {
 #[test]
 fn the_controllers_calls_on_a_real_cluster() -> Result<()> {
     Cluster::real()?.map_or(Ok(()), |cluster| calls(RECEPTORCTL, &cluster))
+}
+
+/// From the own node to another, of either kind, by signed requests.
+fn calls_of_another_node(kinds: &[Kind]) -> Result<()> {
+    let (Some(client), Some(runner)) = (environment(RECEPTORCTL), environment(ANSIBLE_RUNNER)) else { return Ok(()) };
+    let Some(nodes) = linked_with(kinds, false, |_, harness| with_work_types(harness, &runner))? else { return Ok(()) };
+    let other = nodes.last().context("no node")?;
+    let printed = run(&client, &nodes[0], &json!({"node": other.id()}))?;
+    assert_eq!(printed, "where work can go\nslow payload\nfailure\ncancel\nhealth check\nunknown work\n");
+    ensure!(other.list()?.is_empty(), "left on the other node: {:?}", other.list()?);
+    Ok(())
+}
+
+#[test]
+fn the_controllers_calls_of_another_node() -> Result<()> {
+    calls_of_another_node(&[Ours, Ours, Ours])
+}
+
+#[test]
+fn the_controllers_calls_of_a_receptor() -> Result<()> {
+    calls_of_another_node(&[Ours, Go])
 }

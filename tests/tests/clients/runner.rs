@@ -5,6 +5,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use worknode_tests::console::receptorctl;
+use worknode_tests::mesh::{
+    Kind::{self, Go, Ours},
+    linked_with,
+};
 use worknode_tests::python::{ANSIBLE_RUNNER, Environment, environment};
 use worknode_tests::{Harness, Node, State};
 
@@ -13,29 +17,29 @@ use crate::controller::with_work_types;
 const PLAYBOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/clients/playbook");
 
 /// A way from a directory with a playbook to one with what has come of it.
-pub(crate) struct Round<'a> {
-    pub(crate) runner: &'a Environment,
-    pub(crate) client: &'a Path,
+struct Round<'a> {
+    runner: &'a Environment,
+    client: &'a Path,
     /// Whose control socket is spoken to.
-    pub(crate) node: &'a Node,
+    node: &'a Node,
     /// Options of the submit.
-    pub(crate) options: &'a str,
+    options: &'a str,
 }
 
 /// What `ansible-runner process` has written down.
-pub(crate) struct Artifacts {
-    pub(crate) unit: String,
-    pub(crate) status: String,
-    pub(crate) exit_code: String,
-    pub(crate) output: String,
-    pub(crate) events: usize,
+struct Artifacts {
+    unit: String,
+    status: String,
+    exit_code: String,
+    output: String,
+    events: usize,
 }
 
 /// A node that runs ansible-runner's `worker`, at a place that playbooks can tell.
-pub(crate) fn place(harness: Harness, runner: &Environment, name: &str) -> Result<Harness> {
-    Ok(with_work_types(harness.environment("PLACE", name), runner)
-        .environment("PATH", path(runner)?)
-        .environment("LC_ALL", "C.UTF-8"))
+fn place(harness: Harness, runner: &Environment, path: &str, name: &str) -> Harness {
+    with_work_types(harness.environment("PLACE", name), runner)
+        .environment("PATH", path)
+        .environment("LC_ALL", "C.UTF-8")
 }
 
 /// The programs of the environment before all others: ansible-runner calls `ansible-playbook` by its name.
@@ -46,7 +50,7 @@ fn path(runner: &Environment) -> Result<String> {
 
 impl Round<'_> {
     /// Runs the playbook, one task of which fails if that is wanted.
-    pub(crate) fn trip(&self, fails: bool) -> Result<Artifacts> {
+    fn trip(&self, fails: bool) -> Result<Artifacts> {
         let root = tempfile::tempdir()?;
         let (there, back) = (root.path().join("there"), root.path().join("back"));
         ensure!(Command::new("cp").arg("-r").arg(PLAYBOOK).arg(&there).status()?.success(), "cp");
@@ -91,17 +95,18 @@ impl Round<'_> {
 }
 
 /// Both playbooks there and back.
-pub(crate) fn there_and_back(round: &Round<'_>, place: &str) -> Result<()> {
+fn there_and_back(round: &Round<'_>, place: &str) -> Result<()> {
     let good = round.trip(false)?;
     assert_eq!((good.status.as_str(), good.exit_code.as_str()), ("successful", "0"), "{}", good.output);
     ensure!(good.output.contains(&format!("there on {place}")), "{}", good.output);
     ensure!(good.output.contains("failed=0"), "{}", good.output);
     ensure!(good.events > 10, "{} events", good.events);
-    assert_eq!(round.node.wait_ended(&good.unit)?.state, State::Succeeded);
+    let ended = |unit: &str| round.node.wait_status(unit, |status| status.state.ended());
+    assert_eq!(ended(&good.unit)?.state, State::Succeeded);
     let bad = round.trip(true)?;
     assert_eq!((bad.status.as_str(), bad.exit_code.as_str()), ("failed", "2"), "{}", bad.output);
     ensure!(bad.output.contains("as was wanted"), "{}", bad.output);
-    assert_eq!(round.node.wait_ended(&bad.unit)?.state, State::Failed);
+    assert_eq!(ended(&bad.unit)?.state, State::Failed);
     for unit in [good.unit, bad.unit] {
         round.node.release(&unit)?;
     }
@@ -109,14 +114,40 @@ pub(crate) fn there_and_back(round: &Round<'_>, place: &str) -> Result<()> {
 }
 
 /// What a test of ansible-runner needs: it, and a client.
-pub(crate) fn programs() -> Option<(Environment, PathBuf)> {
+fn programs() -> Option<(Environment, PathBuf)> {
     Some((environment(ANSIBLE_RUNNER)?, receptorctl()?.path))
 }
 
 #[test]
 fn a_playbook_there_and_back_on_the_own_node() -> Result<()> {
     let Some((runner, client)) = programs() else { return Ok(()) };
-    let node = place(Harness::new()?, &runner, "the own node")?.start()?;
+    let node = place(Harness::new()?, &runner, &path(&runner)?, "the own node").start()?;
     let round = Round { runner: &runner, client: &client, node: &node, options: "" };
     there_and_back(&round, "the own node")
+}
+
+/// From the first node of a chain to the last, by signed requests, as AWX sends them.
+fn there_and_back_through(kinds: &[Kind]) -> Result<()> {
+    let Some((runner, client)) = programs() else { return Ok(()) };
+    let path = path(&runner)?;
+    let furnished = |at: usize, harness: Harness| place(harness, &runner, &path, &format!("node {}", at + 1));
+    let Some(nodes) = linked_with(kinds, false, furnished)? else { return Ok(()) };
+    let options = format!("--node {} --signwork", nodes.last().context("no node")?.id());
+    let round = Round { runner: &runner, client: &client, node: &nodes[0], options: &options };
+    there_and_back(&round, &format!("node {}", nodes.len()))
+}
+
+#[test]
+fn a_playbook_there_and_back_on_another_node() -> Result<()> {
+    there_and_back_through(&[Ours, Ours, Ours])
+}
+
+#[test]
+fn a_playbook_there_and_back_on_a_receptor() -> Result<()> {
+    there_and_back_through(&[Ours, Go])
+}
+
+#[test]
+fn a_playbook_there_and_back_from_a_receptor() -> Result<()> {
+    there_and_back_through(&[Go, Ours])
 }

@@ -11,7 +11,7 @@ use worknode_tests::wait::{Deadline, PATIENCE, Watch, readable};
 use worknode_tests::{Harness, Program, State, process, skipped};
 
 /// The Go daemon, or a reason printed.
-fn receptor() -> Option<Program> {
+pub(crate) fn receptor() -> Option<Program> {
     let receptor = Program::receptor();
     if receptor.is_none() {
         skipped("RECEPTOR_BIN names no Go daemon");

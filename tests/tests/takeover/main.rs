@@ -4,4 +4,5 @@
 mod commands;
 mod kubernetes;
 mod live;
+mod remote;
 mod upgrade;

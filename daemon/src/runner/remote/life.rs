@@ -55,9 +55,10 @@ impl RemoteRunner {
         Self { far, extra, params, may_have_started: false, pace, tried: false, hopeless: None }
     }
 
-    /// One that an earlier daemon began: how far it came is not known.
+    /// One that an earlier daemon began. How far it came is not known, but the other unit's name is on disk before the first
+    /// byte of the payload is on its way: without a name nothing has started.
     pub(super) fn resumed(self) -> Self {
-        Self { may_have_started: true, ..self }
+        Self { may_have_started: !self.extra.remote_unit_id.is_empty(), ..self }
     }
 
     /// Has the present `ExtraData` written down.

@@ -43,7 +43,10 @@ impl RemoteRunner {
     /// Waits for the order to cancel a unit that has started, and carries it out: until the other node has taken it. How the
     /// unit ends is seen where it is watched.
     pub(super) async fn carry_out_cancel(&self, unit: &UnitContext) -> Infallible {
-        unit.cancel.cancelled().await;
+        // An earlier daemon, perhaps of receptor, may have been ordered to and not have reached the other node.
+        if !self.extra.local_cancelled {
+            unit.cancel.cancelled().await;
+        }
         let noted = RemoteExtra { local_cancelled: true, ..self.extra.clone() };
         unit.reporter.report(Report { extra_data: Some(noted.into()), ..Report::default() }).await;
         let mut pace = Pace::new(self.far.patience());
