@@ -44,7 +44,7 @@ use crate::{
     work::{
         file_events::FileEvents,
         orphans,
-        signature::{Signatures, Signer},
+        signature::{Signatures, Signer, UsedTokens},
         units::{Units, WorkKinds},
     },
 };
@@ -142,9 +142,11 @@ impl Node {
         }
         let bridges = Bridges::open(&config.mesh, &mesh, &tls).await?;
         mesh.set_backends(backends).await.map_err(BackendsError::from)?;
+        let memory = config.node.data_dir.join(format!(".{}.tokens", config.node.id));
+        let (used_tokens, token_memory) = UsedTokens::start(memory);
         let context = Context {
             mesh,
-            signatures: Signatures::new(config.node.id.clone(), config.work_verification.map(|key| key.public_key)),
+            signatures: Signatures::new(config.node.id.clone(), config.work_verification, used_tokens),
             node: config.node.id,
             units,
             remote,
@@ -157,7 +159,7 @@ impl Node {
         };
         let hangups = signal(SignalKind::hangup())?;
         let orphans = tokio::spawn(orphans::watch(context.units.clone(), stop_helpers.clone()));
-        let helpers = vec![keepers, file_events, orphans];
+        let helpers = vec![keepers, file_events, orphans, token_memory];
         let service_manager = ServiceManager::find(std::env::var_os(service_manager::VARIABLE))?;
         Ok(Self { context: Arc::new(context), doors, bridges, hangups, service_manager, helpers, stop_helpers })
     }

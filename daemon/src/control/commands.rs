@@ -6,7 +6,7 @@ use worknode_mesh::MeshHandle;
 use worknode_protocol::{
     control::{
         CancelAnswer, ConnectError, PingAnswer, PingProblem, ReleaseAnswer, ReloadAnswer, Request, Results, Submit,
-        SubmitError, Token, TracerouteAnswer, UnitCommand, UnitError, UnitListAnswer, WorkRequest, error_line,
+        SubmitError, TracerouteAnswer, UnitCommand, UnitError, UnitListAnswer, WorkRequest, error_line,
     },
     duration::{GoDuration, parse_go},
     json,
@@ -17,6 +17,7 @@ use crate::{
     runner::{CancelOutcome, Plan, WorkKind},
     work::{
         describe,
+        signature::Shown,
         unit::{ReleaseError, Released, UnitHandle},
         units::CreateError,
     },
@@ -88,9 +89,10 @@ async fn connect(node: &str, service: &str, tls: Option<String>, context: &Conte
 }
 
 async fn work(request: WorkRequest, carrier: Carrier, context: &Arc<Context>) -> Next {
+    let shown = &Shown::with(&request, carrier);
     match request {
         WorkRequest::Submit(submit) => {
-            submit_work(submit, carrier, context).await.unwrap_or_else(|fault| Next::Answer(error_line(&fault)))
+            submit_work(submit, shown, context).await.unwrap_or_else(|fault| Next::Answer(error_line(&fault)))
         }
         WorkRequest::List { unit: None } => {
             let units = context.units.all();
@@ -103,20 +105,20 @@ async fn work(request: WorkRequest, carrier: Carrier, context: &Arc<Context>) ->
         WorkRequest::Status(UnitCommand { unit, .. }) => {
             Next::Answer(on_unit(&unit, context, |unit| json::to_line(&unit.status().answer())))
         }
-        WorkRequest::Cancel(order) => Next::Answer(cancel(&order, carrier, context).await.unwrap_or_else(refused)),
+        WorkRequest::Cancel(order) => Next::Answer(cancel(&order, shown, context).await.unwrap_or_else(refused)),
         WorkRequest::Release(order) => {
-            Next::Answer(release(&order, false, carrier, context).await.unwrap_or_else(refused))
+            Next::Answer(release(&order, false, shown, context).await.unwrap_or_else(refused))
         }
         WorkRequest::ForceRelease(order) => {
-            Next::Answer(release(&order, true, carrier, context).await.unwrap_or_else(refused))
+            Next::Answer(release(&order, true, shown, context).await.unwrap_or_else(refused))
         }
-        WorkRequest::Describe(order) => Next::Answer(describe(&order, carrier, context).await.unwrap_or_else(refused)),
-        WorkRequest::Prune(wanted) => Next::Answer(prune::run(&wanted, carrier, context).await.unwrap_or_else(refused)),
-        WorkRequest::Results(wanted) => match results(&wanted, carrier, context).await {
+        WorkRequest::Describe(order) => Next::Answer(describe(&order, shown, context).await.unwrap_or_else(refused)),
+        WorkRequest::Prune(wanted) => Next::Answer(prune::run(&wanted, shown, context).await.unwrap_or_else(refused)),
+        WorkRequest::Results(wanted) => match results(&wanted, shown, context).await {
             Ok(unit) => Next::TakeOver(Takeover::Results { unit, start: wanted.start }),
             Err(fault) => Next::Answer(refused(fault)),
         },
-        WorkRequest::Follow(wanted) => match results(&wanted, carrier, context).await {
+        WorkRequest::Follow(wanted) => match results(&wanted, shown, context).await {
             Ok(unit) => Next::TakeOver(Takeover::Follow { unit, start: wanted.start }),
             Err(fault) => Next::Answer(refused(fault)),
         },
@@ -136,27 +138,23 @@ fn on_unit(id: &str, context: &Context, answer: impl FnOnce(UnitHandle) -> Strin
 }
 
 /// The unit that a command is about, once its signature is checked by the unit's type (control-protocol 4.7).
-async fn find_signed(
-    id: &str,
-    signature: Option<&Token>,
-    carrier: Carrier,
-    context: &Context,
-) -> Result<UnitHandle, UnitError> {
+async fn find_signed(id: &str, shown: &Shown, context: &Context) -> Result<UnitHandle, UnitError> {
     let unit = find(id, context)?;
     let demanded = unit.kind().is_some_and(|kind| kind.verifies_signature_of(&unit.status()));
-    context.signatures.check(demanded, signature, carrier).await?;
+    // Only a submit has a payload that would be still to be checked.
+    let _ = context.signatures.check(demanded, shown).await?;
     Ok(unit)
 }
 
 /// Checked as `results` is (work-types 7).
-async fn describe(order: &UnitCommand, carrier: Carrier, context: &Context) -> Result<String, UnitError> {
-    let unit = find_signed(&order.unit, order.signature.as_ref(), carrier, context).await?;
+async fn describe(order: &UnitCommand, shown: &Shown, context: &Context) -> Result<String, UnitError> {
+    let unit = find_signed(&order.unit, shown, context).await?;
     let described = tokio::task::spawn_blocking(move || describe::describe(&unit)).await;
     described.map(|answer| answer.to_line()).map_err(|fault| UnitError::Other(fault.to_string()))
 }
 
-async fn cancel(order: &UnitCommand, carrier: Carrier, context: &Context) -> Result<String, UnitError> {
-    let unit = find_signed(&order.unit, order.signature.as_ref(), carrier, context).await?;
+async fn cancel(order: &UnitCommand, shown: &Shown, context: &Context) -> Result<String, UnitError> {
+    let unit = find_signed(&order.unit, shown, context).await?;
     match unit.cancel().await {
         CancelOutcome::Cancelled => Ok(CancelAnswer::Cancelled.to_line(unit.id())),
         CancelOutcome::Pending => Ok(CancelAnswer::Pending.to_line(unit.id())),
@@ -164,8 +162,8 @@ async fn cancel(order: &UnitCommand, carrier: Carrier, context: &Context) -> Res
     }
 }
 
-async fn release(order: &UnitCommand, force: bool, carrier: Carrier, context: &Context) -> Result<String, UnitError> {
-    let unit = find_signed(&order.unit, order.signature.as_ref(), carrier, context).await?;
+async fn release(order: &UnitCommand, force: bool, shown: &Shown, context: &Context) -> Result<String, UnitError> {
+    let unit = find_signed(&order.unit, shown, context).await?;
     match unit.release(force).await {
         Ok(Released::Gone) => Ok(ReleaseAnswer::Released.to_line(unit.id())),
         Ok(Released::Pending) => Ok(ReleaseAnswer::Pending.to_line(unit.id())),
@@ -174,19 +172,19 @@ async fn release(order: &UnitCommand, force: bool, carrier: Carrier, context: &C
     }
 }
 
-async fn results(wanted: &Results, carrier: Carrier, context: &Context) -> Result<UnitHandle, UnitError> {
-    find_signed(&wanted.unit, wanted.signature.as_ref(), carrier, context).await
+async fn results(wanted: &Results, shown: &Shown, context: &Context) -> Result<UnitHandle, UnitError> {
+    find_signed(&wanted.unit, shown, context).await
 }
 
 /// Makes the unit of a checked submission. Its payload follows on the connection.
-async fn submit_work(submit: Submit, carrier: Carrier, context: &Arc<Context>) -> Result<Next, SubmitError> {
+async fn submit_work(submit: Submit, shown: &Shown, context: &Arc<Context>) -> Result<Next, SubmitError> {
     let kind = context.units.kind(&submit.work_type).cloned();
     let demanded = kind.as_ref().is_some_and(|kind| kind.verifies_signature());
-    context.signatures.check(demanded, submit.signature.as_ref(), carrier).await?;
+    let pledge = context.signatures.check(demanded, shown).await?;
     let (kind, plan) = planned(submit, kind, context)?;
     let unit =
         context.units.create(kind, plan).await.map_err(|fault: CreateError| SubmitError::Store(fault.to_string()))?;
-    Ok(Next::TakeOver(Takeover::Submit(unit)))
+    Ok(Next::TakeOver(Takeover::Submit { unit, pledge }))
 }
 
 /// The work type of a submission, and what is to be done: here, or on another node.

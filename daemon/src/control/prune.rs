@@ -4,16 +4,17 @@ use std::time::{Duration, SystemTime};
 
 use worknode_protocol::control::{Prune, PruneAnswer, UnitError};
 
-use super::{Context, stream::Carrier};
+use super::Context;
 use crate::work::{
     orphans,
+    signature::Shown,
     unit::{Released, UnitHandle},
 };
 
 /// Carries it out, or refuses it: for all units it needs what the release of the most guarded one needs.
-pub(super) async fn run(wanted: &Prune, carrier: Carrier, context: &Context) -> Result<String, UnitError> {
+pub(super) async fn run(wanted: &Prune, shown: &Shown, context: &Context) -> Result<String, UnitError> {
     let demanded = context.units.kinds().iter().any(|kind| kind.verifies_signature());
-    context.signatures.check(demanded, wanted.signature.as_ref(), carrier).await?;
+    let _ = context.signatures.check(demanded, shown).await?;
     let answer = if wanted.cluster { objects(wanted, context).await } else { units(wanted, context).await };
     Ok(answer.to_line())
 }

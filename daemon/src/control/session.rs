@@ -88,7 +88,7 @@ impl Session {
             return Next::Answer(error_line(&denied));
         }
         let next = commands::run(request, self.access.carrier(), &self.context).await;
-        let Next::TakeOver(Takeover::Submit(unit)) = &next else { return next };
+        let Next::TakeOver(Takeover::Submit { unit, .. }) = &next else { return next };
         match self.access.claim(unit).await {
             Ok(()) => next,
             Err(fault) => {

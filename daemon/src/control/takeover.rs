@@ -18,13 +18,18 @@ use super::{
 };
 use crate::{
     runner::Started,
-    work::{results, unit::UnitHandle},
+    work::{results, signature::Pledge, unit::UnitHandle},
 };
 
 /// What becomes of a connection that is no longer the session's.
 pub enum Takeover {
     /// The payload of a new unit follows.
-    Submit(UnitHandle),
+    Submit {
+        /// The unit.
+        unit: UnitHandle,
+        /// What the payload has to be.
+        pledge: Pledge,
+    },
     /// The output of a unit is streamed.
     Results {
         /// The unit.
@@ -56,7 +61,7 @@ impl Takeover {
         stop: &CancellationToken,
     ) -> io::Result<()> {
         match self {
-            Self::Submit(unit) => receive_and_start(unit, stream, rest, stop).await,
+            Self::Submit { unit, pledge } => receive_and_start(unit, pledge, stream, rest, stop).await,
             Self::Results { unit, start } => stream_results(&unit, start, stream, context, stop).await,
             Self::Follow { unit, start } => follow(&unit, start, stream, context, stop).await,
             Self::Connect(far) => bridge(far, stream, rest, stop).await,
@@ -67,6 +72,7 @@ impl Takeover {
 /// Stores the payload, starts the unit, answers, closes.
 async fn receive_and_start(
     unit: UnitHandle,
+    pledge: Pledge,
     mut stream: ControlStream,
     rest: BytesMut,
     stop: &CancellationToken,
@@ -77,7 +83,8 @@ async fn receive_and_start(
         return Err(fault);
     }
     let payload = unit.dir().stdin();
-    let early = unit.begin_early().await;
+    // A payload that is still to be held against a signature goes nowhere before it is whole.
+    let early = if pledge.is_for_a_payload() { None } else { unit.begin_early().await };
     let received = tokio::select! {
         biased;
         received = spool::receive(&mut stream, rest, payload, early.as_ref().map(|early| &early.upload)) => received,
@@ -90,13 +97,13 @@ async fn receive_and_start(
         Ok(bytes) => {
             debug!("unit {}: payload of {bytes} bytes", unit.id());
             let started = match early {
-                Some(early) => unit.seal(early).await,
-                None => unit.start().await,
+                Some(early) => unit.seal(early).await.map_err(|fault| SubmitError::Start(fault.to_string())),
+                None => start(&unit, pledge).await,
             };
             match started {
                 Ok(Started::Now) => SubmitAnswer::Started.to_line(unit.id()),
                 Ok(Started::Later) => SubmitAnswer::Submitted.to_line(unit.id()),
-                Err(fault) => error_line(&SubmitError::Start(fault.to_string())),
+                Err(fault) => error_line(&fault),
             }
         }
         Err(fault) => {
@@ -109,6 +116,15 @@ async fn receive_and_start(
     };
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await
+}
+
+/// Starts a unit whose payload is whole, if it is the one that was signed.
+async fn start(unit: &UnitHandle, pledge: Pledge) -> Result<Started, SubmitError> {
+    if let Err(fault) = pledge.check(unit.dir().stdin()).await {
+        unit.fail(Detail::ErrorStartingWorker(fault.to_string())).await;
+        return Err(fault.into());
+    }
+    unit.start().await.map_err(|fault| SubmitError::Start(fault.to_string()))
 }
 
 async fn greet(stream: &mut ControlStream, line: &str) -> io::Result<()> {

@@ -21,7 +21,7 @@ use allow::AllowRule;
 pub use certs::CertCommand;
 pub use command::CommandType;
 pub use kubernetes::{AuthMethod, DeletePodPolicy, KubernetesType, PodStderr, StreamMethod, TcpStreams};
-pub use signing::{WorkSigning, WorkVerification};
+pub use signing::{TokenBinding, WorkSigning, WorkVerification};
 pub use tls::{Fingerprint, TlsClient, TlsServer};
 
 /// The configuration of one node, from whichever dialect.

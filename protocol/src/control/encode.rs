@@ -57,6 +57,12 @@ impl Request {
 }
 
 impl WorkRequest {
+    /// What a bound token is made for: all of the request but its token, written in one way whatever it was read from
+    /// (`docs/decisions/0017-bound-tokens.md`).
+    pub fn bound_text(&self) -> String {
+        self.clone().with_signature(None).json_form()
+    }
+
     fn string_form(&self) -> Option<String> {
         let about = |subcommand: &str, command: &UnitCommand| {
             let unsigned = command.signature.is_none();
@@ -191,6 +197,24 @@ mod tests {
 
     fn command(unit: &str) -> UnitCommand {
         UnitCommand { unit: unit.to_owned(), signature: None }
+    }
+
+    #[test]
+    fn a_bound_text_has_all_of_the_request_but_its_token() {
+        let submit = Submit {
+            node: "n3".to_owned(),
+            work_type: "wt".to_owned(),
+            params: Params::from_iter([("secret_x", "s"), ("foo", "bar")]),
+            signature: Token::new("t"),
+            ..Submit::default()
+        };
+        assert_eq!(
+            WorkRequest::Submit(submit).bound_text(),
+            r#"{"command":"work","foo":"bar","node":"n3","secret_x":"s","subcommand":"submit","worktype":"wt"}"#
+        );
+        let line = r#"{ "unitid":"a\u0062", "subcommand":"cancel", "x":1, "signature":"t", "command":"work" }"#;
+        let Parsed::Request(Request::Work(cancel)) = parse(line.as_bytes()) else { panic!() };
+        assert_eq!(cancel.bound_text(), r#"{"command":"work","subcommand":"cancel","unitid":"ab"}"#);
     }
 
     #[test]
@@ -333,6 +357,19 @@ mod tests {
             let (command, rest) = line.split_once('\n').unwrap();
             prop_assert_eq!(rest, "");
             prop_assert_eq!(parse(command.as_bytes()), Parsed::Request(request));
+        }
+
+        /// Both ends of a connection write the same text, whatever the token and the form on the wire.
+        #[test]
+        fn a_request_is_bound_as_it_is_understood(request in any_request(), token in any_token()) {
+            let Request::Work(work) = request else { return Ok(()) };
+            let signed = work.clone().with_signature(token.clone());
+            let line = Request::Work(signed.clone()).to_line();
+            let Parsed::Request(Request::Work(read)) = parse(line.trim_end_matches('\n').as_bytes()) else {
+                return Err(TestCaseError::fail(line));
+            };
+            prop_assert_eq!(read.bound_text(), work.bound_text());
+            prop_assert_eq!(signed.signature().is_some(), token.is_some() && !matches!(work, WorkRequest::List { .. }));
         }
     }
 }

@@ -213,6 +213,9 @@ pub enum SignatureError {
     NoSigningKey,
     #[error("could not load signing key file: {0}")]
     UnreadableSigningKey(String),
+    /// What is to be signed cannot be read; a text of ours.
+    #[error("cannot sign work: {0}")]
+    Unsignable(String),
 }
 
 /// Why a parameter of a submit is refused, before the "created" line (control-protocol 4.3, 5.3, work-types 2.1).

@@ -67,6 +67,40 @@ pub enum WorkRequest {
     Prune(Prune),
 }
 
+impl WorkRequest {
+    /// The token that it carries.
+    pub fn signature(&self) -> Option<&Token> {
+        match self {
+            Self::List { .. } => None,
+            Self::Submit(submit) => submit.signature.as_ref(),
+            Self::Results(results) | Self::Follow(results) => results.signature.as_ref(),
+            Self::Prune(prune) => prune.signature.as_ref(),
+            Self::Status(about)
+            | Self::Cancel(about)
+            | Self::Release(about)
+            | Self::ForceRelease(about)
+            | Self::Describe(about) => about.signature.as_ref(),
+        }
+    }
+
+    /// The same request with this token, or without any. A list has no place for one.
+    #[must_use]
+    pub fn with_signature(mut self, token: Option<Token>) -> Self {
+        match &mut self {
+            Self::List { .. } => {}
+            Self::Submit(submit) => submit.signature = token,
+            Self::Results(results) | Self::Follow(results) => results.signature = token,
+            Self::Prune(prune) => prune.signature = token,
+            Self::Status(about)
+            | Self::Cancel(about)
+            | Self::Release(about)
+            | Self::ForceRelease(about)
+            | Self::Describe(about) => about.signature = token,
+        }
+        self
+    }
+}
+
 /// What a submit asks for (control-protocol 3.7).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Submit {

@@ -3,6 +3,9 @@
 //!
 //! The texts are those of the original's token library, as clients of receptor know them.
 
+use std::fmt;
+use std::str::FromStr;
+
 use base64::{
     DecodeError, Engine as _,
     alphabet::URL_SAFE,
@@ -65,6 +68,27 @@ pub enum TokenFault {
     /// Its time has not come.
     #[error("token is not valid yet")]
     NotYet,
+    /// Made for no request in particular, where that is demanded. This and what follows are texts of ours.
+    #[error("token is not bound to a request")]
+    Unbound,
+    /// Bound to another request.
+    #[error("token was made for another request")]
+    OtherRequest,
+    /// Bound to another payload.
+    #[error("token was made for another payload")]
+    OtherPayload,
+    /// Bound, and used up.
+    #[error("token was used before")]
+    Used,
+    /// Bound, and to be remembered for too long.
+    #[error("token is valid for longer than {0}")]
+    TooLong(GoDuration),
+    /// More bound tokens are to be remembered than can be.
+    #[error("too many tokens are in use")]
+    TooMany,
+    /// The memory of bound tokens is out of order.
+    #[error("token cannot be remembered: {0}")]
+    NoMemory(String),
 }
 
 /// How an RSA key signs.
@@ -87,6 +111,38 @@ pub enum Hash {
     Sha512,
 }
 
+/// A SHA-256 hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digest(pub [u8; 32]);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&BASE64.encode(self.0))
+    }
+}
+
+impl FromStr for Digest {
+    type Err = TokenFault;
+
+    fn from_str(text: &str) -> Result<Self, TokenFault> {
+        decode(text)?.try_into().map(Self).map_err(|_| TokenFault::Unbound)
+    }
+}
+
+/// The one request that a token is good for, once (`docs/decisions/0017-bound-tokens.md`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// The token's own name: at most 64 letters, digits, `-` and `_`.
+    pub id: String,
+    /// Hash of the request's [bound text](super::WorkRequest::bound_text).
+    pub command: Digest,
+    /// Hash of the payload; for submits alone.
+    pub payload: Option<Digest>,
+}
+
+/// Longest name of a bound token.
+const LONGEST_ID: usize = 64;
+
 /// What a token that this node makes says. To be signed by RSASSA-PKCS1-v1_5 with SHA-512, the original's only scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnsignedToken(String);
@@ -94,7 +150,20 @@ pub struct UnsignedToken(String);
 impl UnsignedToken {
     /// A token that `node` accepts until `expires`, which counts in whole seconds.
     pub fn new(node: &str, expires: Timestamp) -> Self {
-        let claims = json!({"aud": [node], "exp": expires.as_second()});
+        Self::saying(&json!({"aud": [node], "exp": expires.as_second()}))
+    }
+
+    /// A token that is good for one request to that node, once.
+    pub fn bound(node: &str, expires: Timestamp, binding: &Binding) -> Self {
+        let Binding { id, command, payload } = binding;
+        let mut bound = json!({"command": command.to_string()});
+        if let (Some(payload), Some(bound)) = (payload, bound.as_object_mut()) {
+            bound.insert("payload".to_owned(), payload.to_string().into());
+        }
+        Self::saying(&json!({"aud": [node], "exp": expires.as_second(), "jti": id, "worknode": bound}))
+    }
+
+    fn saying(claims: &serde_json::Value) -> Self {
         Self(format!("{}.{}", BASE64.encode(r#"{"alg":"RS512","typ":"JWT"}"#), BASE64.encode(claims.to_string())))
     }
 
@@ -134,6 +203,18 @@ pub struct Claims {
     not_before: Option<f64>,
     #[serde(default, rename = "iat")]
     issued: Option<f64>,
+    #[serde(default, rename = "jti")]
+    id: Option<String>,
+    #[serde(default, rename = "worknode")]
+    bound: Option<Bound>,
+}
+
+/// Our private claim.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+struct Bound {
+    command: String,
+    #[serde(default)]
+    payload: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -190,6 +271,28 @@ impl Claims {
             Some(end) if now >= end => Err(TokenFault::Expired(span(now.duration_since(end)))),
             _ => Ok(()),
         }
+    }
+
+    /// The request that the token is good for; none if it is good for any.
+    ///
+    /// # Errors
+    /// It says that it is bound, and not to what, or has no name by which it could be known again.
+    pub fn binding(&self) -> Result<Option<Binding>, TokenFault> {
+        let Some(bound) = &self.bound else { return Ok(None) };
+        let is_id = |id: &&String| {
+            (1..=LONGEST_ID).contains(&id.len())
+                && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        };
+        Ok(Some(Binding {
+            id: self.id.as_ref().filter(is_id).ok_or(TokenFault::Unbound)?.clone(),
+            command: bound.command.parse()?,
+            payload: bound.payload.as_deref().map(str::parse).transpose()?,
+        }))
+    }
+
+    /// The end of the token's time; none if it has none.
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.expires.map(instant)
     }
 
     /// Whether the token is meant for this node.
@@ -318,6 +421,40 @@ mod tests {
         let parts: Vec<_> = token.as_str().split('.').map(|part| decode(part).unwrap()).collect();
         let expected = [r#"{"alg":"RS512","typ":"JWT"}"#, r#"{"aud":["n3"],"exp":1795222926}"#, "s"];
         assert_eq!(parts, expected.map(|part| part.as_bytes().to_vec()));
+    }
+
+    #[test]
+    fn a_bound_token_says_what_it_is_bound_to() {
+        let end = "2026-11-21T01:02:06Z".parse().unwrap();
+        for payload in [None, Some(Digest([7; 32]))] {
+            let binding = Binding { id: "abc-_1".to_owned(), command: Digest([255; 32]), payload };
+            let token = UnsignedToken::bound("n3", end, &binding).signed(b"s");
+            let claims = UncheckedToken::parse(token.as_str()).unwrap().claims;
+            assert_eq!(claims.binding(), Ok(Some(binding)));
+            assert_eq!((claims.is_for("n3"), claims.expires()), (true, Some(end)));
+        }
+        let digest = Digest([255; 32]).to_string();
+        assert_eq!(digest, "__________________________________________8");
+        assert_eq!(claims(r#"{"jti":"a"}"#).binding(), Ok(None), "receptor's, with a name");
+    }
+
+    #[test]
+    fn a_binding_that_cannot_be_kept_is_refused() {
+        let digest = Digest([1; 32]).to_string();
+        let long = "a".repeat(65);
+        for (id, command, payload) in [
+            (None, digest.as_str(), None),
+            (Some(""), &digest, None),
+            (Some("a b"), &digest, None),
+            (Some("a\n"), &digest, None),
+            (Some(long.as_str()), &digest, None),
+            (Some("a"), "AAAA", None),
+            (Some("a"), "$", None),
+            (Some("a"), &digest, Some("AAAA")),
+        ] {
+            let text = json!({"jti": id, "worknode": {"command": command, "payload": payload}}).to_string();
+            assert!(claims(&text).binding().is_err(), "{text}");
+        }
     }
 
     proptest::proptest! {

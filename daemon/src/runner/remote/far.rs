@@ -1,7 +1,7 @@
 //! The other node: connections to its control service. What it says is a stranger's word: bounded, and read as a whole or
 //! not at all.
 
-use std::{fmt::Display, sync::Arc, time::Duration};
+use std::{fmt::Display, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use tokio::{
@@ -11,7 +11,7 @@ use tokio::{
 use worknode_mesh::{Stream, tls};
 use worknode_protocol::{
     control::{
-        ConnectError, RemoteError, Request, SignatureError, Token,
+        ConnectError, RemoteError, Request, SignatureError, WorkRequest,
         client::{Client, ClientError, Event, Refused},
     },
     unit::RemoteExtra,
@@ -99,12 +99,19 @@ impl Far {
         self.host.mesh.reachable(&self.node).await;
     }
 
-    /// A fresh token for one request, where requests are signed.
-    pub(super) async fn sign(&self) -> Result<Option<Token>, SignatureError> {
-        if !self.sign {
-            return Ok(None);
-        }
-        self.host.signer.token(&self.node).await.map(Some)
+    /// Whether a submit can be signed only when its payload is whole.
+    pub(super) fn needs_payload(&self) -> bool {
+        self.sign && self.host.signer.needs_payload()
+    }
+
+    /// The request, with a fresh token where requests are signed; `payload` is that of a submit.
+    pub(super) async fn signed(
+        &self,
+        request: WorkRequest,
+        payload: Option<PathBuf>,
+    ) -> Result<Request, SignatureError> {
+        let signed = if self.sign { self.host.signer.signed(request, &self.node, payload).await? } else { request };
+        Ok(Request::Work(signed))
     }
 
     /// Opens a connection and takes the greeting.

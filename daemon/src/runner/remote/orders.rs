@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use tracing::debug;
 use worknode_protocol::{
-    control::{RemoteError, Request, UnitCommand, WorkRequest, client::Event},
+    control::{RemoteError, UnitCommand, WorkRequest, client::Event},
     unit::RemoteExtra,
 };
 
@@ -25,8 +25,8 @@ impl Far {
     }
 
     async fn order(&self, unit: &str, order: fn(UnitCommand) -> WorkRequest) -> Result<CancelOutcome, Fault> {
-        let about = UnitCommand { unit: unit.to_owned(), signature: self.sign().await? };
-        match self.ask_once(&Request::Work(order(about))).await? {
+        let order = order(UnitCommand { unit: unit.to_owned(), signature: None });
+        match self.ask_once(&self.signed(order, None).await?).await? {
             Event::Answered(answer) => match answer.outcome() {
                 Ok((outcome, _)) if outcome.ends_with(" pending") => Ok(CancelOutcome::Pending),
                 Ok(_) => Ok(CancelOutcome::Cancelled),

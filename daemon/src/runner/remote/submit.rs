@@ -56,14 +56,17 @@ impl RemoteRunner {
             self.may_have_started = false;
             self.tell_extra(unit).await;
         }
+        if self.far.needs_payload() {
+            unit.payload.clone().sealed().await;
+        }
         let mut connection = self.far.connect().await?;
-        let request = Request::Work(WorkRequest::Submit(Submit {
+        let submit = WorkRequest::Submit(Submit {
             node: self.extra.remote_node.clone(),
             work_type: self.extra.remote_work_type.clone(),
             params: self.params.clone(),
-            signature: self.far.sign().await.map_err(Fault::from)?,
             ..Submit::default()
-        }));
+        });
+        let request = self.far.signed(submit, Some(unit.dir.stdin())).await.map_err(Fault::from)?;
         self.extra.remote_unit_id = match connection.ask(&request, self.far.patience().answer).await? {
             Event::Created { unit } if is_id(&unit) => unit,
             Event::Refused(words) => return Err(NotStarted::Refused(RemoteError::Refused(words.line().to_owned()))),

@@ -70,7 +70,7 @@ impl RemoteRunner {
 
     async fn watch_once(&self, unit: &UnitContext, heard: &mut Heard) -> Result<Ending, Fault> {
         let mut connection = self.far.connect().await?;
-        let request = Request::Work(WorkRequest::Follow(self.results(unit).await?));
+        let request = self.far.signed(WorkRequest::Follow(self.results(unit)), None).await?;
         match connection.ask(&request, self.far.patience().answer).await? {
             Event::Following { .. } => self.pushed(&mut connection, unit, heard).await,
             Event::Refused(words) if words.is_unknown_command() => self.polled(&mut connection, unit, heard).await,
@@ -80,10 +80,9 @@ impl RemoteRunner {
     }
 
     /// The output from where it ends here.
-    async fn results(&self, unit: &UnitContext) -> Result<Results, Fault> {
-        let signature = self.far.sign().await?;
+    fn results(&self, unit: &UnitContext) -> Results {
         let start = i64::try_from(unit.dir.stdout_bytes()).unwrap_or(i64::MAX);
-        Ok(Results { unit: self.extra.remote_unit_id.clone(), start, signature, stream: None })
+        Results { unit: self.extra.remote_unit_id.clone(), start, ..Results::default() }
     }
 
     async fn pushed(
@@ -188,7 +187,7 @@ impl RemoteRunner {
     /// Copies until the other node ends the stream; tells how many bytes came.
     async fn copy_once(&self, unit: &UnitContext, size: &watch::Sender<u64>) -> Result<u64, Fault> {
         let mut connection = self.far.connect().await?;
-        let request = Request::Work(WorkRequest::Results(self.results(unit).await?));
+        let request = self.far.signed(WorkRequest::Results(self.results(unit)), None).await?;
         match connection.ask(&request, self.far.patience().answer).await? {
             Event::Streaming { .. } => {}
             // Asked for the status, it says so as well.

@@ -1,7 +1,14 @@
 //! Signs what this node asks of others.
 
-use std::{fs::File, io::Read, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use ring::{
     rand::SystemRandom,
@@ -9,9 +16,14 @@ use ring::{
 };
 use rustls::pki_types::pem::{PemObject, SectionKind};
 use worknode_protocol::{
-    config::model::WorkSigning,
-    control::{SignatureError, Token, token::UnsignedToken},
+    config::model::{TokenBinding, WorkSigning},
+    control::{
+        SignatureError, Token, WorkRequest,
+        token::{Binding, UnsignedToken},
+    },
 };
+
+use super::{digest_of, digest_of_file};
 
 /// Largest key file that is read. A key of 4096 bits has 3 KiB.
 const LARGEST: u64 = 64 * 1024;
@@ -28,21 +40,46 @@ impl Signer {
         Self { settings: settings.map(Arc::new) }
     }
 
-    /// A fresh token for one request to the node `audience`.
+    /// Whether a submit can be signed only when its payload is whole.
+    pub fn needs_payload(&self) -> bool {
+        self.settings.as_ref().is_some_and(|settings| settings.token_binding == TokenBinding::Request)
+    }
+
+    /// The request with a fresh token for the node `audience`. `payload` is the file with the whole payload of a submit.
     ///
     /// # Errors
-    /// There is no key, or its file cannot be used.
-    pub async fn token(&self, audience: &str) -> Result<Token, SignatureError> {
+    /// There is no key, or its file cannot be used; or the payload cannot be read.
+    pub async fn signed(
+        &self,
+        request: WorkRequest,
+        audience: &str,
+        payload: Option<PathBuf>,
+    ) -> Result<WorkRequest, SignatureError> {
         let settings = self.settings.clone().ok_or(SignatureError::NoSigningKey)?;
         let audience = audience.to_owned();
-        // Reads a file, and takes milliseconds of arithmetic.
+        // Reads files, and takes milliseconds of arithmetic.
         let signing = tokio::task::spawn_blocking(move || {
             let end = expiry(Timestamp::now(), settings.token_expiration);
-            sign(UnsignedToken::new(&audience, end), &settings.private_key)
+            let token = match settings.token_binding {
+                TokenBinding::None => UnsignedToken::new(&audience, end),
+                TokenBinding::Request => {
+                    let payload = payload.as_deref().map(digest_of_file).transpose();
+                    let unreadable = |fault| SignatureError::Unsignable(format!("the payload cannot be read: {fault}"));
+                    let payload = payload.map_err(unreadable)?;
+                    let command = digest_of(&request.bound_text());
+                    UnsignedToken::bound(&audience, end, &Binding { id: fresh_id(), command, payload })
+                }
+            };
+            let signed = sign(token, &settings.private_key).map_err(SignatureError::UnreadableSigningKey);
+            signed.map(|token| request.with_signature(Some(token)))
         });
-        let signed = signing.await.unwrap_or_else(|panic| Err(panic.to_string()));
-        signed.map_err(SignatureError::UnreadableSigningKey)
+        signing.await.unwrap_or_else(|panic| Err(SignatureError::Unsignable(panic.to_string())))
     }
+}
+
+/// A name that no other token has.
+fn fresh_id() -> String {
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>())
 }
 
 /// A time beyond what a clock can show is its end.

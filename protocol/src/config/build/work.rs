@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::config::error::{CheckError, ConvertError, NumberFault, Phase, ValueFault};
 use crate::config::host;
 use crate::config::model::command::CommandStderr;
-use crate::config::model::{CommandType, WorkSigning, WorkType, WorkVerification};
+use crate::config::model::{CommandType, TokenBinding, WorkSigning, WorkType, WorkVerification};
 use crate::duration;
 
 use super::reader::Reader;
@@ -25,13 +25,19 @@ impl Reader<'_, '_> {
                 }
             },
         };
-        self.builder.parts.work_signing = Some(WorkSigning { private_key, token_expiration });
+        let token_binding = self.token_binding();
+        self.builder.parts.work_signing = Some(WorkSigning { private_key, token_expiration, token_binding });
     }
 
     pub(super) fn work_verification(&mut self) {
         self.check_key_file("publickey");
         let public_key = Path::new(self.item.text("publickey")).to_path_buf();
-        self.builder.parts.work_verification = Some(WorkVerification { public_key });
+        let token_binding = self.token_binding();
+        self.builder.parts.work_verification = Some(WorkVerification { public_key, token_binding });
+    }
+
+    fn token_binding(&mut self) -> TokenBinding {
+        self.word("tokenbinding", &[TokenBinding::None, TokenBinding::Request]).unwrap_or_default()
     }
 
     fn check_key_file(&mut self, key: &'static str) {

@@ -10,6 +10,8 @@ pub struct WorkSigning {
     pub private_key: PathBuf,
     /// How long a signature is valid.
     pub token_expiration: Duration,
+    /// What a signature is good for.
+    pub token_binding: TokenBinding,
 }
 
 impl WorkSigning {
@@ -22,4 +24,16 @@ impl WorkSigning {
 pub struct WorkVerification {
     /// PEM file of the RSA public key.
     pub public_key: PathBuf,
+    /// What a signature must be good for, at most.
+    pub token_binding: TokenBinding,
+}
+
+/// What a signature is good for, beyond the node and the time that it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TokenBinding {
+    /// Anything, any number of times: as in receptor.
+    #[default]
+    None,
+    /// One request with its payload, once.
+    Request,
 }

@@ -2,12 +2,16 @@
 
 use super::{Action, Kind, Param, duration, file, flag, int, map, quantity, text, word};
 
+/// What signatures are good for; the order of `TokenBinding`.
+const TOKEN_BINDINGS: &[&str] = &["none", "request"];
+
 pub(in crate::config) static WORK_SIGNING: Action = Action::new(
     "work-signing",
     "Key with which this node signs work it submits",
     &[
         file("privatekey", "PEM file of an RSA private key").bare("PrivateKey"),
         duration("tokenexpiration", "how long a signature is valid; 5m if not given"),
+        word("tokenbinding", TOKEN_BINDINGS, "whether a signature is good for one request alone").default("none"),
     ],
 )
 .once();
@@ -15,7 +19,10 @@ pub(in crate::config) static WORK_SIGNING: Action = Action::new(
 pub(in crate::config) static WORK_VERIFICATION: Action = Action::new(
     "work-verification",
     "Key with which signatures of submitted work are verified",
-    &[file("publickey", "PEM file of an RSA public key").bare("PublicKey")],
+    &[
+        file("publickey", "PEM file of an RSA public key").bare("PublicKey"),
+        word("tokenbinding", TOKEN_BINDINGS, "whether signatures must be good for one request alone").default("none"),
+    ],
 )
 .once();
 

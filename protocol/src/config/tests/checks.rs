@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::model::command::CommandStderr;
 use super::super::model::mesh::{FirewallAction, Pattern};
-use super::super::model::{Fingerprint, LogLevel, RateLimiter};
+use super::super::model::{Fingerprint, LogLevel, RateLimiter, TokenBinding};
 use super::*;
 
 /// The table of checks in control-protocol 1.4, and the start-up errors of 2.1. All texts follow `Error: `.
@@ -328,6 +328,24 @@ fn what_is_not_built_is_refused_by_name() {
     for (text, expected) in cases {
         assert_eq!(file(text), format!("Error: {expected} is not available in this version of worknode"), "{text}");
     }
+}
+
+/// A word of ours, at both ends.
+#[test]
+fn tokens_are_bound_where_that_is_asked_for() {
+    let bindings = |keys: &str| {
+        let text = format!(
+            "- work-signing: {{privatekey: /rx/key.pem{keys}}}\n- work-verification: {{publickey: /rx/pub.pem{keys}}}"
+        );
+        let config = config(&text);
+        (config.work_signing.unwrap().token_binding, config.work_verification.unwrap().token_binding)
+    };
+    assert_eq!(bindings(""), (TokenBinding::None, TokenBinding::None));
+    assert_eq!(bindings(", tokenbinding: Request"), (TokenBinding::Request, TokenBinding::Request));
+    assert_eq!(
+        file("- work-verification: {publickey: /rx/pub.pem, tokenbinding: command}"),
+        "Error: error in work-verification: invalid tokenbinding: \"command\" is not one of none, request"
+    );
 }
 
 /// "documented default: 5 minutes. Do implement the default" (the original panics).

@@ -1,9 +1,13 @@
 use std::{fs, path::PathBuf};
 
 use tempfile::TempDir;
+use worknode_protocol::{config::model::WorkVerification, control::UnitCommand};
 
 use super::*;
-use crate::{control::stream::Carrier, work::signature::Signatures};
+use crate::{
+    control::stream::Carrier,
+    work::signature::{Shown, Signatures, UsedTokens},
+};
 
 const PKCS1: &[u8] = include_bytes!("../keys/signing.pkcs1.pem");
 const PKCS8: &[u8] = include_bytes!("../keys/signing.pkcs8.pem");
@@ -32,14 +36,23 @@ impl Keys {
     }
 
     fn signer(&self, token_expiration: Duration) -> Signer {
-        Signer::new(Some(WorkSigning { private_key: self.0.path().join("key.pem"), token_expiration }))
+        let private_key = self.0.path().join("key.pem");
+        Signer::new(Some(WorkSigning { private_key, token_expiration, token_binding: TokenBinding::None }))
     }
 
-    /// What the node `n3` says to a token.
-    async fn verified(&self, token: &Token) -> Result<(), String> {
-        let signatures = Signatures::new("n3".parse().unwrap(), Some(self.file("key.pub.pem", PUBLIC)));
-        signatures.check(true, Some(token), Carrier::Mesh).await.map_err(|fault| fault.to_string())
+    /// What the node `n3` says to a request.
+    async fn verified(&self, request: &WorkRequest) -> Result<(), String> {
+        let public_key = self.file("key.pub.pem", PUBLIC);
+        let settings = WorkVerification { public_key, token_binding: TokenBinding::None };
+        let used = UsedTokens::start(self.0.path().join("used")).0;
+        let signatures = Signatures::new("n3".parse().unwrap(), Some(settings), used);
+        let checked = signatures.check(true, &Shown::with(request, Carrier::Mesh)).await;
+        checked.map(drop).map_err(|fault| fault.to_string())
     }
+}
+
+async fn signed(signer: &Signer, audience: &str) -> Result<WorkRequest, SignatureError> {
+    signer.signed(WorkRequest::Cancel(UnitCommand::default()), audience, None).await
 }
 
 #[test]
@@ -57,12 +70,12 @@ async fn a_token_is_accepted_by_the_node_it_is_for_and_for_its_time() {
     let keys = Keys::new();
     keys.file("key.pem", PKCS8);
     let signer = keys.signer(WorkSigning::DEFAULT_TOKEN_EXPIRATION);
-    assert_eq!(keys.verified(&signer.token("n3").await.unwrap()).await, Ok(()));
-    let other = keys.verified(&signer.token("n4").await.unwrap()).await;
+    assert_eq!(keys.verified(&signed(&signer, "n3").await.unwrap()).await, Ok(()));
+    let other = keys.verified(&signed(&signer, "n4").await.unwrap()).await;
     assert_eq!(other, Err("token audience did not match node ID".to_owned()));
-    let over = keys.verified(&keys.signer(Duration::ZERO).token("n3").await.unwrap()).await.unwrap_err();
+    let over = keys.verified(&signed(&keys.signer(Duration::ZERO), "n3").await.unwrap()).await.unwrap_err();
     assert!(over.starts_with("could not verify signature: token is expired by "), "{over}");
-    let ever = keys.signer(Duration::MAX).token("n3").await.unwrap();
+    let ever = signed(&keys.signer(Duration::MAX), "n3").await.unwrap();
     assert_eq!(keys.verified(&ever).await, Ok(()));
 }
 
@@ -71,16 +84,16 @@ async fn a_key_that_was_replaced_counts_at_once() {
     let keys = Keys::new();
     keys.file("key.pem", SHORT);
     let signer = keys.signer(WorkSigning::DEFAULT_TOKEN_EXPIRATION);
-    assert!(signer.token("n3").await.is_err());
+    assert!(signed(&signer, "n3").await.is_err());
     keys.file("key.pem", PKCS1);
-    assert_eq!(keys.verified(&signer.token("n3").await.unwrap()).await, Ok(()));
+    assert_eq!(keys.verified(&signed(&signer, "n3").await.unwrap()).await, Ok(()));
 }
 
 #[tokio::test]
 async fn a_key_file_that_cannot_be_used_is_named() {
     let keys = Keys::new();
     let words = async |signer: &Signer| {
-        let fault = signer.token("n3").await.unwrap_err().to_string();
+        let fault = signed(signer, "n3").await.unwrap_err().to_string();
         fault.replace(keys.0.path().to_str().unwrap(), "DIR")
     };
     assert_eq!(words(&Signer::new(None)).await, "cannot sign work: signing key is empty");
