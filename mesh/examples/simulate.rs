@@ -1,5 +1,6 @@
-//! Prints how meshes of growing size behave: `simulate [receptor] [shapes...] [nodes...]`, by default all shapes of 10, 100
-//! and 1,000 worknodes. With `receptor` the nodes follow the reference's rules instead.
+//! Prints how meshes of growing size behave: `simulate [receptor] [briefly] [shapes...] [nodes...]`, by default all shapes of
+//! 10, 100 and 1,000 worknodes. With `receptor` the nodes follow the reference's rules instead; `briefly` leaves out the
+//! minute's rest.
 #![allow(clippy::print_stdout, reason = "a command talks to its terminal")]
 
 use std::time::Instant;
@@ -17,6 +18,7 @@ fn main() -> Result<(), String> {
     if shapes.is_empty() {
         shapes = Shape::ALL.to_vec();
     }
+    let briefly = given.iter().any(|argument| argument == "briefly");
     let measure = if given.iter().any(|argument| argument == "receptor") { measure_receptor } else { measure };
     println!(
         "| shape | nodes | links | start: ms | messages per node | KiB per node | messages per link and node | link cut: ms | messages per link | newcomer: ms | messages per link | a minute's rest: messages per node | KiB per node | seconds |"
@@ -25,7 +27,7 @@ fn main() -> Result<(), String> {
     for nodes in sizes {
         for shape in &shapes {
             let begin = Instant::now();
-            row(&measure(*shape, nodes, 1)?, begin.elapsed().as_secs_f64());
+            row(&measure(*shape, nodes, 1, briefly)?, begin.elapsed().as_secs_f64());
         }
     }
     Ok(())
@@ -36,9 +38,12 @@ fn row(measure: &Measure, seconds: f64) {
     let (nodes, links) = (measure.nodes as f64, measure.wires as f64);
     let messages = |figures: &Figures| figures.messages as f64;
     let kib = |figures: &Figures| figures.bytes as f64 / 1024.0;
-    let Measure { start, rest, cut, newcomer, .. } = measure;
+    let Measure { start, cut, newcomer, .. } = measure;
+    let rest = measure
+        .rest
+        .map_or("– | –".to_owned(), |rest| format!("{:.0} | {:.0}", messages(&rest) / nodes, kib(&rest) / nodes));
     println!(
-        "| {} | {} | {} | {} | {:.0} | {:.0} | {:.1} | {} | {:.1} | {} | {:.1} | {:.0} | {:.0} | {seconds:.1} |",
+        "| {} | {} | {} | {} | {:.0} | {:.0} | {:.1} | {} | {:.1} | {} | {:.1} | {rest} | {seconds:.1} |",
         measure.shape.name(),
         measure.nodes,
         measure.wires,
@@ -50,7 +55,5 @@ fn row(measure: &Measure, seconds: f64) {
         messages(cut) / links,
         newcomer.time.as_millis(),
         messages(newcomer) / links,
-        messages(rest) / nodes,
-        kib(rest) / nodes,
     );
 }

@@ -141,7 +141,7 @@ impl Forwarder {
         if hash == self.own_hash {
             return Some(Arc::from(self.own.as_str()));
         }
-        self.view.borrow().routes.by_hash(hash).map(|node| Arc::clone(&node.name))
+        self.view.borrow().routes.by_hash(hash).map(|node| Arc::clone(node.name))
     }
 
     /// Sends a datagram from a service of this node, which at most `hops` nodes may forward, this one included.
@@ -197,7 +197,7 @@ impl Forwarder {
     /// known that another link on the way carries less.
     pub(crate) fn longest_message(&self, node: u64) -> Option<usize> {
         let view = self.view.borrow();
-        let way = view.routes.by_hash(node)?.way.as_ref()?;
+        let way = view.routes.by_hash(node)?.way?;
         let first = view.links.get(&way.link)?.uncut();
         let all = way.max_message.and_then(|longest| usize::try_from(longest).ok());
         Some(all.map_or(first, |all| all.min(first)))
@@ -205,7 +205,7 @@ impl Forwarder {
 
     fn next_hop(&self, node: u64) -> Option<Arc<Outbox>> {
         let view = self.view.borrow();
-        let way = view.routes.by_hash(node)?.way.as_ref()?;
+        let way = view.routes.by_hash(node)?.way?;
         view.links.get(&way.link).cloned()
     }
 

@@ -166,7 +166,7 @@ impl Router {
         };
         let Some(link) = self.links.get_mut(&id) else { return };
         self.greetings.remove(&(link.greeting_due, id));
-        let peer: Arc<str> = self.table.node(index).map_or_else(|| name.into(), |node| node.name.clone());
+        let peer: Arc<str> = self.table.node(index).map_or_else(|| name.into(), |node| node.name.text.clone());
         let cost = link.settings.cost_of(name);
         link.session = Some(Session {
             peer: peer.clone(),

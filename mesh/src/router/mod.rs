@@ -17,6 +17,8 @@ mod ads;
 mod advertise;
 mod flood;
 mod link;
+mod names;
+mod node;
 mod paths;
 mod recent;
 mod routes;
@@ -38,6 +40,7 @@ use worknode_protocol::control::{Advertisement, ConnectionCost, NodeStatus};
 use worknode_protocol::id::NodeId;
 use worknode_protocol::mesh::{MAX_MESSAGE_LENGTH, MessageType};
 
+pub(crate) use names::Names;
 pub use routes::{RoutedNode, Routes, Way};
 pub use types::{CloseReason, Event, Limits, LinkId, LinkSettings, Now, Output, OwnService};
 
@@ -107,8 +110,13 @@ impl Router {
     /// The router of the node `node`, whose process began at `epoch` (seconds since 1970 times 2^24, and 24 random
     /// bits); `seed` is where its random names come from.
     pub fn new(node: NodeId, epoch: u64, seed: u64, limits: Limits) -> Self {
+        Self::among(Names::default(), node, epoch, seed, limits)
+    }
+
+    /// The same, as one of many in a process that share the names of nodes.
+    pub(crate) fn among(names: Names, node: NodeId, epoch: u64, seed: u64, limits: Limits) -> Self {
         let mut router = Self {
-            table: Table::new(node.as_str(), limits),
+            table: Table::new(node.as_str(), limits, names),
             ads: Ads::new(limits),
             own: node,
             epoch,
@@ -231,13 +239,14 @@ impl Router {
         let mut known = BTreeMap::new();
         for (index, node) in self.table.iter() {
             let Some(entry) = &node.entry else { continue };
-            let mutual = entry.costs.iter().filter(|(to, _)| *to != NodeIndex::OWN && self.table.is_mutual(index, *to));
-            let named = mutual.filter_map(|(to, cost)| Some((self.table.node(*to)?.name.to_string(), *cost)));
+            let others = entry.costs().iter().filter_map(|(to, cost)| Some((self.table.place(*to)?, *cost)));
+            let mutual = others.filter(|(to, _)| *to != NodeIndex::OWN && self.table.is_mutual(index, *to));
+            let named = mutual.filter_map(|(to, cost)| Some((self.table.node(to)?.name.text.to_string(), cost)));
             let mut costs: BTreeMap<String, f64> = named.collect();
-            if let Some(peer) = self.peers.get(&node.name) {
+            if let Some(peer) = self.peers.get(&node.name.text) {
                 costs.insert(self.own.to_string(), peer.cost);
             }
-            known.insert(node.name.to_string(), costs);
+            known.insert(node.name.text.to_string(), costs);
         }
         if !self.peers.is_empty() || !known.is_empty() {
             let own = self.peers.iter().map(|(name, peer)| (name.to_string(), peer.cost)).collect();
@@ -281,19 +290,10 @@ impl Router {
     }
 
     fn make_routes(&self, first_hops: &[FirstHop], paths: &[Option<paths::Path>]) -> Routes {
-        let mut nodes = std::collections::HashMap::with_capacity(self.table.len());
-        for (index, node) in self.table.iter().filter(|(index, node)| *index == NodeIndex::OWN || node.entry.is_some())
-        {
-            let path = paths.get(index.position()).copied().flatten();
-            let way = path.and_then(|path| {
-                let first = first_hops.get(path.first)?;
-                let max_message = (path.max_message > 0).then_some(path.max_message);
-                let next_hop = self.table.node(first.peer)?.name.clone();
-                Some(Way { link: first.link, next_hop, cost: path.cost, hops: path.hops, max_message })
-            });
-            nodes.entry(node.hash).or_insert_with(|| RoutedNode { name: node.name.clone(), way });
-        }
-        Routes { nodes }
+        let known = self.table.iter().filter(|(index, node)| *index == NodeIndex::OWN || node.entry.is_some());
+        let ways = known.map(|(index, node)| (node.name.symbol, paths.get(index.position()).copied().flatten()));
+        let peer = |hop: &FirstHop| self.table.node(hop.peer).map(|node| (hop.link, node.name.text.clone()));
+        Routes::new(self.table.names().directory(), first_hops.iter().filter_map(peer).collect(), ways)
     }
 
     /// Longest message that all own links carry.
@@ -306,7 +306,7 @@ impl Router {
     fn sweep(&mut self, now: Now) {
         let gone = |table: &Table, index| {
             let since = table.entry(index).and_then(|entry| entry.unreachable_since);
-            since.is_some_and(|since| now.clock >= since + FORGET_AFTER)
+            since.is_some_and(|since| now.clock >= since.clock() + FORGET_AFTER)
         };
         let forgotten: Vec<NodeIndex> =
             self.table.iter().map(|(index, _)| index).filter(|index| gone(&self.table, *index)).collect();

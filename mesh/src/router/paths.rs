@@ -71,15 +71,16 @@ pub(super) fn shortest(table: &Table, first_hops: &[FirstHop]) -> Vec<Option<Pat
     while let Some(Reverse(Candidate(path, node))) = queue.pop() {
         let is_best = paths.get(node.position()).copied().flatten().is_some_and(|best| best.order(&path).is_eq());
         let Some(entry) = table.entry(node).filter(|_| is_best) else { continue };
-        let max_message = path.max_message.min(entry.max_message);
+        let max_message = path.max_message.min(entry.max_message());
         if let Some(Some(best)) = paths.get_mut(node.position()) {
             best.max_message = max_message;
         }
-        for (neighbour, cost) in &entry.costs {
-            let known = *neighbour != NodeIndex::OWN && table.entry(*neighbour).is_some();
-            if known && table.is_mutual(node, *neighbour) {
+        for (neighbour, cost) in entry.costs() {
+            let Some(neighbour) = table.place(*neighbour) else { continue };
+            let known = neighbour != NodeIndex::OWN && table.entry(neighbour).is_some();
+            if known && table.is_mutual(node, neighbour) {
                 let longer = Path { cost: path.cost + cost, hops: path.hops + 1, max_message, ..path };
-                offer(&mut paths, &mut queue, longer, *neighbour);
+                offer(&mut paths, &mut queue, longer, neighbour);
             }
         }
     }

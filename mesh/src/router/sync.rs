@@ -81,13 +81,13 @@ impl Router {
         let sync = &mut session.sync;
         if let Some((index, node)) = self.table.next_from(sync.position) {
             sync.position = index.position() + 1;
-            let stamp = node.entry.as_ref().and_then(|entry| entry.stamp.as_ref());
+            let word = node.entry.as_ref().and_then(|entry| entry.word.as_ref());
             // A peer knows itself; but another process of it, whose word we hold, would mute it.
-            let own = *node.name == *session.peer;
+            let own = *node.name.text == *session.peer;
             let gone = node.entry.as_ref().and_then(|entry| entry.unreachable_since);
             let tell = match own {
-                true => stamp.is_some_and(|stamp| stamp.epoch > session.epoch),
-                false => gone.is_none_or(|since| now.clock < since + GRACE),
+                true => word.is_some_and(|word| word.epoch > session.epoch),
+                false => gone.is_none_or(|since| now.clock < since.clock() + GRACE),
             };
             return Some(if tell { self.stored_update(index) } else { None });
         }
@@ -99,18 +99,17 @@ impl Router {
     /// The last update of a node, as we pass it on.
     pub(super) fn stored_update(&self, index: NodeIndex) -> Option<Bytes> {
         let node = self.table.node(index)?;
-        let entry = node.entry.as_ref()?;
-        let stamp = entry.stamp.as_ref()?;
-        let name = |index: &NodeIndex| self.table.node(*index).map(|node| node.name.to_string());
+        let word = node.entry.as_ref()?.word.as_ref()?;
+        let name = |symbol| self.table.names().name(symbol).map(|name| name.text.to_string());
         let update = RoutingUpdate {
-            node_id: node.name.to_string(),
-            update_id: stamp.update_id.to_string(),
-            update_epoch: stamp.epoch,
-            update_sequence: stamp.sequence,
-            connections: entry.costs.iter().filter_map(|(index, cost)| Some((name(index)?, *cost))).collect(),
+            node_id: node.name.text.to_string(),
+            update_id: word.update_id.to_string(),
+            update_epoch: word.epoch,
+            update_sequence: word.sequence,
+            connections: word.costs.iter().filter_map(|(symbol, cost)| Some((name(*symbol)?, *cost))).collect(),
             forwarding_node: self.own.to_string(),
             suspected_duplicate: 0,
-            worknode: (entry.max_message > 0).then_some(Extension { max_message: entry.max_message, link_cost: None }),
+            worknode: (word.max_message > 0).then_some(Extension { max_message: word.max_message, link_cost: None }),
         };
         update.encode().map(Bytes::from)
     }

@@ -1,13 +1,14 @@
 //! What is known of other nodes: whom they list, and from which of their updates this is known.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use worknode_protocol::id::MAX_NODE_ID_LENGTH;
-use worknode_protocol::mesh::{MAX_MESSAGE_LENGTH, RoutingUpdate, name_hash};
+use worknode_protocol::mesh::{MAX_MESSAGE_LENGTH, RoutingUpdate};
 
 use super::Limits;
+use super::names::{Costs, Names, Symbol, Word};
+use super::node::{Entry, Moment, Node};
 
 /// After this time without an update the process of a node counts as gone, and one with a lower epoch is believed: a
 /// clock set back mutes a node no longer (mesh-protocol 12.13). Three times what passes between two forwarded updates.
@@ -30,42 +31,12 @@ impl NodeIndex {
     /// The own node, which is always there.
     pub(super) const OWN: Self = Self(0);
 
+    /// No node.
+    const NONE: Self = Self(u32::MAX);
+
     pub(super) fn position(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
-}
-
-/// A name, and what is known of the node.
-#[derive(Debug)]
-pub(super) struct Node {
-    pub(super) name: Arc<str>,
-    pub(super) hash: u64,
-    /// `None`: the node is merely mentioned by others, and no destination (mesh-protocol 4.4).
-    pub(super) entry: Option<Entry>,
-    /// How many costs of other nodes name it.
-    mentions: u32,
-}
-
-/// What a node has said, or, with no `stamp`, what a link to it proves.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) stamp: Option<Stamp>,
-    /// Costs of its links, ordered by neighbour.
-    pub(super) costs: Box<[(NodeIndex, f64)]>,
-    /// Longest message that its links carry; 0: it is no worknode.
-    pub(super) max_message: u32,
-    /// When it was found to be out of reach; `None` while it can be reached.
-    pub(super) unreachable_since: Option<Duration>,
-}
-
-/// Which update of a node is the last one known.
-#[derive(Clone, Debug)]
-pub(super) struct Stamp {
-    pub(super) update_id: Box<str>,
-    pub(super) epoch: u64,
-    pub(super) sequence: u64,
-    heard: Duration,
-    forwarded: Duration,
 }
 
 /// What an update was worth.
@@ -90,9 +61,11 @@ pub(super) enum Applied {
 
 #[derive(Debug)]
 pub(super) struct Table {
+    names: Names,
     nodes: Vec<Option<Node>>,
     free: Vec<NodeIndex>,
-    by_name: HashMap<Arc<str>, NodeIndex>,
+    /// Where the nodes are, by the symbols of their names.
+    places: Vec<NodeIndex>,
     limits: Limits,
     costs: usize,
     foreign: usize,
@@ -106,23 +79,24 @@ pub(super) fn is_name(name: &str) -> bool {
 }
 
 impl Table {
-    pub(super) fn new(own: &str, limits: Limits) -> Self {
-        let name: Arc<str> = own.into();
-        let own = Node { hash: name_hash(&name), name: name.clone(), entry: None, mentions: 1 };
-        Self {
-            nodes: vec![Some(own)],
+    pub(super) fn new(own: &str, limits: Limits, names: Names) -> Self {
+        let mut table = Self {
+            names,
+            nodes: Vec::new(),
             free: Vec::new(),
-            by_name: HashMap::from([(name, NodeIndex::OWN)]),
+            places: Vec::new(),
             limits,
             costs: 0,
             foreign: 0,
             all_needed: false,
-        }
+        };
+        table.mention(own);
+        table
     }
 
     /// How many nodes are known or mentioned, the own one included.
     pub(super) fn len(&self) -> usize {
-        self.by_name.len()
+        self.nodes.len() - self.free.len()
     }
 
     /// One more than the highest position in use.
@@ -136,7 +110,17 @@ impl Table {
     }
 
     pub(super) fn find(&self, name: &str) -> Option<NodeIndex> {
-        self.by_name.get(name).copied()
+        self.place(self.names.find(name)?)
+    }
+
+    /// The node that has a name, if it is known or mentioned here.
+    pub(super) fn place(&self, symbol: Symbol) -> Option<NodeIndex> {
+        self.places.get(symbol.position()).copied().filter(|index| *index != NodeIndex::NONE)
+    }
+
+    /// The names, shared with other routers.
+    pub(super) fn names(&self) -> &Names {
+        &self.names
     }
 
     pub(super) fn node(&self, index: NodeIndex) -> Option<&Node> {
@@ -177,12 +161,8 @@ impl Table {
     fn enter(&mut self, name: &str) -> Option<NodeIndex> {
         let index = self.find(name).unwrap_or_else(|| self.add(name));
         let node = self.nodes.get_mut(index.position())?.as_mut()?;
-        node.entry.get_or_insert_with(|| Entry {
-            stamp: None,
-            costs: Box::default(),
-            max_message: 0,
-            unreachable_since: Some(Duration::ZERO),
-        });
+        let never = Moment::from(Duration::ZERO);
+        node.entry.get_or_insert(Entry { word: None, heard: never, unreachable_since: Some(never) });
         Some(index)
     }
 
@@ -190,42 +170,41 @@ impl Table {
     ///
     /// A cost is believed when both ends list it; that a node was removed from the lists of others follows from this.
     pub(super) fn apply(&mut self, now: Duration, update: &RoutingUpdate) -> Applied {
-        let known = self.find(&update.node_id).and_then(|index| self.entry(index));
-        let stamp = known.and_then(|entry| entry.stamp.as_ref());
-        if let Some(stamp) = stamp {
-            let newer = (update.update_epoch, update.update_sequence) > (stamp.epoch, stamp.sequence);
-            if !newer && (update.update_epoch == stamp.epoch || now < stamp.heard + SILENCE) {
+        let node = self.find(&update.node_id).and_then(|index| self.node(index));
+        let known = node.and_then(|node| node.entry.as_ref());
+        let last = known.and_then(|entry| Some((entry, entry.word.as_deref()?)));
+        if let Some((entry, word)) = last {
+            let newer = (update.update_epoch, update.update_sequence) > (word.epoch, word.sequence);
+            if !newer && (update.update_epoch == word.epoch || now < entry.heard.clock() + SILENCE) {
                 return Applied::Old;
             }
         }
-        let unknown = stamp.is_none();
+        let unknown = last.is_none();
         // What comes through a receptor node has lost the extension; within one process it does not change.
-        let same_process = stamp.filter(|stamp| stamp.epoch == update.update_epoch);
-        let before = known.map_or(0, |entry| entry.max_message);
+        let same_process = last.filter(|(_, word)| word.epoch == update.update_epoch).map(|(entry, _)| entry);
+        let before = known.map_or(0, Entry::max_message);
         let max_message = match update.worknode {
             Some(extension) => extension.max_message.min(MAX_MESSAGE_LENGTH.try_into().unwrap_or(u32::MAX)),
             None if same_process.is_some() => before,
             None => 0,
         };
         let restarted = same_process.is_none();
-        let same_costs = known.is_some_and(|entry| self.lists(entry, &update.connections));
-        let changed = unknown || !same_costs || max_message != before;
-        let repeat = self.has_foreign() || same_process.is_none_or(|stamp| now >= stamp.forwarded + REPEAT);
-        let forwarded = same_process.map_or(now, |stamp| if changed || repeat { now } else { stamp.forwarded });
-        let stamp = Stamp {
+        let costs = self.names.costs(&update.connections);
+        let costs = costs.filter(|costs| known.is_some_and(|entry| *entry.costs() == **costs));
+        let changed = unknown || costs.is_none() || max_message != before;
+        let age = same_process.and(node).map(|node| node.age(now));
+        let repeat = self.has_foreign() || age.is_none_or(|age| age >= REPEAT);
+        let unforwarded = age.filter(|_| !changed && !repeat).unwrap_or_default();
+        let replace = costs.is_none();
+        let Some(costs) = costs.or_else(|| self.list(now, update)) else { return Applied::Full };
+        let word = Word {
             update_id: update.update_id.as_str().into(),
             epoch: update.update_epoch,
             sequence: update.update_sequence,
-            heard: now,
-            forwarded,
+            costs,
+            max_message,
         };
-        if same_costs {
-            if let Some(index) = self.find(&update.node_id) {
-                self.stamp(index, stamp, max_message);
-            }
-        } else if !self.replace(now, update, stamp, max_message) {
-            return Applied::Full;
-        }
+        self.hold(&update.node_id, word, now, unforwarded, replace);
         Applied::Stored { unknown, restarted, changed, forward: changed || repeat }
     }
 
@@ -234,61 +213,56 @@ impl Table {
     /// Only an older process says so of a newer one; so nobody can raise a stored epoch this way. The answer is whether
     /// another process counts now.
     pub(super) fn apply_suspicion(&mut self, now: Duration, update: &RoutingUpdate) -> bool {
-        let entry = self.find(&update.node_id).and_then(|index| self.entry_mut(index));
-        let stamp = entry.and_then(|entry| entry.stamp.as_mut());
+        let Some(index) = self.find(&update.node_id) else { return false };
+        let Some(Some(node)) = self.nodes.get_mut(index.position()) else { return false };
+        let age = node.age(now);
+        let Some(entry) = &mut node.entry else { return false };
         let is_older = update.update_epoch < update.suspected_duplicate;
-        let Some(stamp) = stamp.filter(|stamp| is_older && stamp.epoch == update.suspected_duplicate) else {
-            return false;
-        };
-        stamp.epoch = update.update_epoch;
-        stamp.sequence = update.update_sequence;
-        stamp.heard = now;
+        let word = entry.word.as_mut().filter(|word| is_older && word.epoch == update.suspected_duplicate);
+        let Some(word) = word.map(Arc::make_mut) else { return false };
+        word.epoch = update.update_epoch;
+        word.sequence = update.update_sequence;
+        node.heard(now, age);
         true
     }
 
     /// Whether a process of the node with an epoch above `epoch` was heard of not long ago.
     pub(super) fn knows_later_process(&self, now: Duration, index: NodeIndex, epoch: u64) -> bool {
-        let stamp = self.entry(index).and_then(|entry| entry.stamp.as_ref());
-        stamp.is_some_and(|stamp| stamp.epoch > epoch && now < stamp.heard + SILENCE / 2)
+        let Some(entry) = self.entry(index) else { return false };
+        entry.word.as_ref().is_some_and(|word| word.epoch > epoch) && now < entry.heard.clock() + SILENCE / 2
     }
 
-    /// Whether `entry` has exactly these costs.
-    fn lists(&self, entry: &Entry, costs: &BTreeMap<String, f64>) -> bool {
-        entry.costs.len() == costs.len()
-            && costs.iter().all(|(name, cost)| {
-                self.find(name).and_then(|index| cost_to(entry, index)).is_some_and(|known| known == *cost)
-            })
-    }
-
-    fn stamp(&mut self, index: NodeIndex, stamp: Stamp, max_message: u32) {
-        let Some(entry) = self.entry_mut(index) else { return };
-        let was_foreign = usize::from(entry.stamp.is_some() && entry.max_message == 0);
-        entry.stamp = Some(stamp);
-        entry.max_message = max_message;
-        self.foreign = self.foreign - was_foreign + usize::from(max_message == 0);
-    }
-
-    /// Replaces the costs of a node. `false`: there is no room, and nothing was changed.
-    fn replace(&mut self, now: Duration, update: &RoutingUpdate, stamp: Stamp, max_message: u32) -> bool {
+    /// Enters a node and all it lists. `None`: there is no room, and nothing was changed.
+    fn list(&mut self, now: Duration, update: &RoutingUpdate) -> Option<Costs> {
         let names = update.connections.keys().chain([&update.node_id]);
         let new_names = names.filter(|name| self.find(name).is_none()).count();
         if update.connections.keys().any(|name| !is_name(name)) || !self.make_room(new_names, update.connections.len())
         {
-            return false;
+            return None;
         }
-        let Some(index) = self.enter(&update.node_id) else { return false };
-        if let Some(entry) = self.entry_mut(index).filter(|entry| entry.stamp.is_none()) {
-            entry.unreachable_since = entry.unreachable_since.map(|_| now);
+        let index = self.enter(&update.node_id)?;
+        if let Some(entry) = self.entry_mut(index).filter(|entry| entry.word.is_none()) {
+            entry.unreachable_since = entry.unreachable_since.map(|_| now.into());
         }
-        let mut costs: Vec<_> = update.connections.iter().map(|(name, cost)| (self.mention(name), *cost)).collect();
-        costs.sort_unstable_by_key(|(neighbour, _)| *neighbour);
-        self.costs += costs.len();
-        if let Some(entry) = self.entry_mut(index) {
-            let old = std::mem::replace(&mut entry.costs, costs.into());
-            self.unmention(&old);
+        for name in update.connections.keys() {
+            self.mention(name);
         }
-        self.stamp(index, stamp, max_message);
-        true
+        self.costs += update.connections.len();
+        self.names.costs(&update.connections)
+    }
+
+    /// Holds the last word of a node. With `replace` the one before listed others.
+    fn hold(&mut self, node: &str, word: Word, now: Duration, unforwarded: Duration, replace: bool) {
+        let Some(index) = self.find(node) else { return };
+        let Some(Some(node)) = self.nodes.get_mut(index.position()) else { return };
+        node.heard(now, unforwarded);
+        let Some(entry) = node.entry.as_mut() else { return };
+        let was_foreign = usize::from(entry.is_foreign());
+        let last = entry.word.replace(self.names.share(node.name.symbol, word));
+        self.foreign = self.foreign - was_foreign + usize::from(entry.is_foreign());
+        if let Some(last) = last.filter(|_| replace) {
+            self.unmention(&last.costs);
+        }
     }
 
     /// Makes room for so many further names and costs, by forgetting nodes that are out of reach, the longest first.
@@ -324,8 +298,8 @@ impl Table {
         let Some(node) = self.nodes.get_mut(index.position()).and_then(Option::as_mut) else { return };
         let Some(entry) = node.entry.take() else { return };
         self.all_needed = false;
-        self.foreign -= usize::from(entry.stamp.is_some() && entry.max_message == 0);
-        self.unmention(&entry.costs);
+        self.foreign -= usize::from(entry.is_foreign());
+        self.unmention(entry.costs());
         self.drop_unused(index);
     }
 
@@ -337,46 +311,60 @@ impl Table {
         index
     }
 
-    fn unmention(&mut self, costs: &[(NodeIndex, f64)]) {
+    fn unmention(&mut self, costs: &[(Symbol, f64)]) {
         self.costs -= costs.len();
-        for (index, _) in costs {
+        for index in costs.iter().map(|(symbol, _)| self.place(*symbol)).collect::<Vec<_>>().into_iter().flatten() {
             if let Some(Some(node)) = self.nodes.get_mut(index.position()) {
                 node.mentions -= 1;
             }
-            self.drop_unused(*index);
+            self.drop_unused(index);
         }
     }
 
     fn drop_unused(&mut self, index: NodeIndex) {
         let Some(place) = self.nodes.get_mut(index.position()) else { return };
         if let Some(node) = place.take_if(|node| node.mentions == 0 && node.entry.is_none()) {
-            self.by_name.remove(&node.name);
+            if let Some(place) = self.places.get_mut(node.name.symbol.position()) {
+                *place = NodeIndex::NONE;
+            }
+            self.names.release(&node.name);
             self.free.push(index);
         }
     }
 
     fn add(&mut self, name: &str) -> NodeIndex {
-        let name: Arc<str> = name.into();
-        let node = Some(Node { hash: name_hash(&name), name: name.clone(), entry: None, mentions: 0 });
+        let name = self.names.take(name);
+        let at = name.symbol.position();
+        let node = Some(Node::new(name));
         let free = self.free.pop();
         let index = free.unwrap_or_else(|| NodeIndex(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX)));
         match self.nodes.get_mut(index.position()) {
             Some(place) => *place = node,
-            None => self.nodes.push(node),
+            None => {
+                // Not to twice the size: most of it would stay empty.
+                if self.nodes.len() == self.nodes.capacity() {
+                    self.nodes.reserve_exact(self.nodes.len() / 16 + 8);
+                }
+                self.nodes.push(node);
+            }
         }
-        self.by_name.insert(name, index);
+        if self.places.len() <= at {
+            self.places.resize(at + 1, NodeIndex::NONE);
+        }
+        if let Some(place) = self.places.get_mut(at) {
+            *place = index;
+        }
         index
     }
 
     /// Whether receptor nodes are linked in a circle of their own, in which a withdrawal would go round for ever.
     pub(super) fn has_foreign_circle(&self) -> bool {
-        let foreign =
-            |entry: &Entry| entry.stamp.is_some() && entry.max_message == 0 && entry.unreachable_since.is_none();
+        let foreign = |entry: &Entry| entry.is_foreign() && entry.unreachable_since.is_none();
         let is_foreign = |index| self.entry(index).is_some_and(foreign);
         let nodes = self.iter().filter(|(index, _)| is_foreign(*index));
         let links = nodes.flat_map(|(index, node)| {
-            let costs = node.entry.iter().flat_map(|entry| &entry.costs);
-            costs.map(move |(neighbour, _)| (index, *neighbour))
+            let costs = node.entry.iter().flat_map(Entry::costs);
+            costs.filter_map(move |(neighbour, _)| Some((index, self.place(*neighbour)?)))
         });
         // Parts that hang together; a link within one part closes a circle.
         let mut parts: Vec<usize> = (0..self.positions()).collect();
@@ -394,15 +382,23 @@ impl Table {
         self.all_needed = false;
         for (index, node) in (0..).map(NodeIndex).zip(&mut self.nodes) {
             let Some(entry) = node.as_mut().and_then(|node| node.entry.as_mut()) else { continue };
-            entry.unreachable_since = if is_reached(index) { None } else { entry.unreachable_since.or(Some(now)) };
+            entry.unreachable_since =
+                if is_reached(index) { None } else { entry.unreachable_since.or(Some(now.into())) };
         }
     }
 
     /// Whether the way from one node to the other is one that both list. One that has said nothing yet cannot deny it.
     pub(super) fn is_mutual(&self, from: NodeIndex, to: NodeIndex) -> bool {
-        match self.entry(to) {
-            Some(entry) if entry.stamp.is_some() => cost_to(entry, from).is_some(),
-            _ => true,
+        let word = self.entry(to).and_then(|entry| entry.word.as_ref());
+        let from = || self.node(from).map(|node| node.name.symbol);
+        word.is_none_or(|word| from().is_some_and(|from| word.lists(from)))
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        for node in self.nodes.iter().flatten() {
+            self.names.release(&node.name);
         }
     }
 }
@@ -417,10 +413,4 @@ fn part_of(parts: &mut [usize], mut position: usize) -> usize {
         position = above;
     }
     position
-}
-
-/// What `entry` says the link to `neighbour` costs.
-pub(super) fn cost_to(entry: &Entry, neighbour: NodeIndex) -> Option<f64> {
-    let at = entry.costs.binary_search_by_key(&neighbour, |(index, _)| *index).ok()?;
-    entry.costs.get(at).map(|(_, cost)| *cost)
 }

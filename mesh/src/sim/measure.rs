@@ -19,8 +19,8 @@ pub struct Measure {
     pub cut: Figures,
     /// A node is added, at one wire.
     pub newcomer: Figures,
-    /// Nothing happens for a minute.
-    pub rest: Figures,
+    /// Nothing happens for a minute. `None`: not measured; in a large mesh that is most of the work.
+    pub rest: Option<Figures>,
 }
 
 /// What a change in the mesh took.
@@ -37,25 +37,25 @@ pub struct Figures {
 /// Time for each change. All three are over before the first periodic updates, so that these are not counted.
 const LOOK: Duration = Duration::from_millis(2_800);
 
-/// Measures a mesh.
+/// Measures a mesh, `briefly` without the minute's rest.
 ///
 /// # Errors
 /// If routes are wrong in the end; with where.
-pub fn measure(shape: Shape, nodes: usize, seed: u64) -> Result<Measure, String> {
-    measure_in(World::new(nodes, seed), shape, seed)
+pub fn measure(shape: Shape, nodes: usize, seed: u64, briefly: bool) -> Result<Measure, String> {
+    measure_in(World::new(nodes, seed), shape, seed, briefly)
 }
 
 /// The same for a mesh of receptor nodes, as far as they are described here.
 ///
 /// # Errors
 /// If routes are wrong in the end; with where.
-pub fn measure_receptor(shape: Shape, nodes: usize, seed: u64) -> Result<Measure, String> {
+pub fn measure_receptor(shape: Shape, nodes: usize, seed: u64, briefly: bool) -> Result<Measure, String> {
     let mut world = World::new(nodes, seed);
     (0..nodes).for_each(|node| world.make_receptor(node));
-    measure_in(world, shape, seed)
+    measure_in(world, shape, seed, briefly)
 }
 
-fn measure_in(mut world: World, shape: Shape, seed: u64) -> Result<Measure, String> {
+fn measure_in(mut world: World, shape: Shape, seed: u64, briefly: bool) -> Result<Measure, String> {
     let nodes = world.nodes();
     for (number, (a, b)) in shape.links(nodes, seed).into_iter().enumerate() {
         world.connect(a, b, 1.0, Quality::default());
@@ -71,7 +71,7 @@ fn measure_in(mut world: World, shape: Shape, seed: u64) -> Result<Measure, Stri
     let newcomer = world.add_node();
     world.connect(nodes / 2, newcomer, 1.0, Quality::default());
     let newcomer = world.figures(LOOK)?;
-    let rest = world.figures(Duration::from_secs(60))?;
+    let rest = if briefly { None } else { Some(world.figures(Duration::from_secs(60))?) };
     Ok(Measure { shape, nodes, wires, start, cut, newcomer, rest })
 }
 

@@ -25,7 +25,7 @@ pub use graph::Shape;
 pub use measure::{Figures, Measure, measure, measure_receptor};
 pub use wire::Quality;
 
-use crate::router::{Limits, LinkId, LinkSettings, Now, Output, Router};
+use crate::router::{Limits, LinkId, LinkSettings, Names, Now, Output, Router};
 use agenda::{Agenda, What};
 use node::{Kind, Node};
 use wire::{Session, Wire};
@@ -45,6 +45,8 @@ pub struct World {
     clock: Duration,
     random: StdRng,
     limits: Limits,
+    /// All routers have the same.
+    names: Names,
     nodes: Vec<Node>,
     wires: Vec<Wire>,
     links: HashMap<LinkId, (usize, usize)>,
@@ -61,9 +63,11 @@ impl World {
     /// The same, with nodes that hold no more than `limits`.
     pub fn with_limits(nodes: usize, seed: u64, limits: Limits) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
-        let nodes = (0..nodes).map(|place| Node::new(place, random.random(), limits)).collect();
+        let names = Names::default();
+        let nodes = (0..nodes).map(|place| Node::new(place, random.random(), limits, &names)).collect();
         Self {
             limits,
+            names,
             clock: Duration::ZERO,
             random,
             nodes,
@@ -110,7 +114,7 @@ impl World {
     /// A further node, without wires.
     pub fn add_node(&mut self) -> usize {
         let place = self.nodes.len();
-        self.nodes.push(Node::new(place, self.random.random(), self.limits));
+        self.nodes.push(Node::new(place, self.random.random(), self.limits, &self.names));
         place
     }
 
@@ -153,7 +157,7 @@ impl World {
         let seed = self.random.random();
         let (clock, limits) = (self.clock, self.limits);
         let Some(restarted) = self.nodes.get_mut(node) else { return };
-        restarted.restart(clock, step, seed, limits);
+        restarted.restart(clock, step, seed, limits, &self.names);
         let wires: Vec<usize> = (0..self.wires.len()).filter(|wire| self.is_end(*wire, node)).collect();
         for wire in wires {
             let Some(found) = self.wires.get_mut(wire) else { continue };
@@ -394,10 +398,12 @@ impl World {
         let works = |wire: &&Wire| wire.wanted && !wire.silent;
         let links: Vec<_> =
             self.wires.iter().filter(works).map(|wire| (wire.ends[0], wire.ends[1], wire.cost)).collect();
-        (0..self.nodes.len()).find_map(|place| {
-            let mut expected = truth::costs(place, &links);
-            expected.remove(&place);
-            self.nodes.get(place)?.compare(&expected, |other| self.nodes.get(other).map(|node| node.name.as_str()))
+        let truth = truth::Truth::new(self.nodes.len(), &links);
+        let names: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
+        self.nodes.iter().enumerate().find_map(|(place, node)| {
+            let costs = truth.costs(place);
+            let others = names.iter().zip(costs).enumerate().filter(|(other, _)| *other != place);
+            node.compare(others.filter_map(|(_, (name, cost))| Some((*name, cost?))))
         })
     }
 }

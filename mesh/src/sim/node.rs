@@ -1,10 +1,9 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use worknode_protocol::id::NodeId;
 
-use crate::router::{Event, Limits, LinkId, LinkSettings, Now, Output, Router, Routes};
+use crate::router::{Event, Limits, LinkId, LinkSettings, Names, Now, Output, Router, Routes};
 
 use super::receptor::Receptor;
 use super::{START, wall};
@@ -87,10 +86,10 @@ impl Kind {
 }
 
 impl Node {
-    pub(super) fn new(place: usize, seed: u64, limits: Limits) -> Self {
+    pub(super) fn new(place: usize, seed: u64, limits: Limits, names: &Names) -> Self {
         let name = format!("n{place}");
         Self {
-            kind: Kind::Worknode(Box::new(router(&name, epoch(Duration::ZERO, 0), seed, limits))),
+            kind: Kind::Worknode(Box::new(router(&name, epoch(Duration::ZERO, 0), seed, limits, names))),
             name,
             routes: Arc::default(),
             timer: None,
@@ -121,10 +120,10 @@ impl Node {
         Now { clock, wall: wall(clock, self.skew) }
     }
 
-    pub(super) fn restart(&mut self, clock: Duration, step: i64, seed: u64, limits: Limits) {
+    pub(super) fn restart(&mut self, clock: Duration, step: i64, seed: u64, limits: Limits, names: &Names) {
         self.skew = self.skew.saturating_add(step);
         match &mut self.kind {
-            Kind::Worknode(old) => **old = router(&self.name, epoch(clock, self.skew), seed, limits),
+            Kind::Worknode(old) => **old = router(&self.name, epoch(clock, self.skew), seed, limits, names),
             Kind::Receptor(_) => self.become_receptor(clock, seed),
         }
         self.routes = Arc::default();
@@ -150,33 +149,32 @@ impl Node {
         self.routes = routes;
     }
 
-    /// Where the routes differ from `expected`, the costs by place.
-    pub(super) fn compare<'a>(
-        &self,
-        expected: &BTreeMap<usize, f64>,
-        name_of: impl Fn(usize) -> Option<&'a str>,
-    ) -> Option<String> {
-        let ways: BTreeMap<&str, f64> = match &self.kind {
-            Kind::Worknode(_) => self.routes.reachable().map(|(name, way)| (&**name, way.cost)).collect(),
-            Kind::Receptor(receptor) => receptor.ways.iter().map(|(name, cost)| (name.as_str(), *cost)).collect(),
+    /// Where the routes differ from `expected`, the names and costs of all other nodes that can be reached.
+    pub(super) fn compare<'a>(&self, expected: impl Iterator<Item = (&'a str, f64)>) -> Option<String> {
+        let cost_of = |name: &str| match &self.kind {
+            Kind::Worknode(_) => self.routes.way(name).map(|way| way.cost),
+            Kind::Receptor(receptor) => receptor.ways.get(name).copied(),
         };
-        let wrong = expected.iter().find_map(|(place, cost)| {
-            let name = name_of(*place)?;
-            let way = ways.get(name);
-            let right = way.is_some_and(|way| (way - cost).abs() < 1e-9);
-            (!right).then(|| format!("{} reaches {name} at {way:?} instead of {cost}", self.name))
-        });
-        wrong.or_else(|| {
-            let (count, right) = (ways.len(), expected.len());
-            (count != right).then(|| format!("{} reaches {count} nodes, not {right}", self.name))
-        })
+        let count = match &self.kind {
+            Kind::Worknode(_) => self.routes.reachable().count(),
+            Kind::Receptor(receptor) => receptor.ways.len(),
+        };
+        let mut right = 0;
+        for (name, cost) in expected {
+            let way = cost_of(name);
+            if way.is_none_or(|way| (way - cost).abs() >= 1e-9) {
+                return Some(format!("{} reaches {name} at {way:?} instead of {cost}", self.name));
+            }
+            right += 1;
+        }
+        (count != right).then(|| format!("{} reaches {count} nodes, not {right}", self.name))
     }
 }
 
-fn router(name: &str, epoch: u64, seed: u64, limits: Limits) -> Router {
+fn router(name: &str, epoch: u64, seed: u64, limits: Limits, names: &Names) -> Router {
     // A name made of a letter and a number is one.
     let id = NodeId::parse(name).unwrap_or_else(|_| unreachable!());
-    Router::new(id, epoch, seed, limits)
+    Router::among(names.clone(), id, epoch, seed, limits)
 }
 
 /// The epoch of a process started at `clock` (mesh-protocol 4.1), with the fraction of the second in place of random

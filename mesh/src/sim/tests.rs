@@ -18,7 +18,7 @@ fn seeds() -> std::ops::Range<u64> {
 fn meshes_of_each_shape_converge_with_messages_in_proportion_to_links() {
     for shape in Shape::ALL {
         for nodes in [2, 3, 10, 60] {
-            let measure = measure(shape, nodes, 1).unwrap();
+            let measure = measure(shape, nodes, 1, false).unwrap();
             let most = 2 * measure.nodes * measure.wires + 10 * measure.wires;
             assert!(measure.start.time < Duration::from_millis(600), "{measure:?}");
             assert!(measure.start.messages <= u64::try_from(most).unwrap(), "{measure:?}");

@@ -1,29 +1,45 @@
 //! What the routes ought to be.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
-/// Costs of the best ways from one node to all it can reach, calculated in the plainest manner (Bellman and Ford).
-///
-/// `links` are the ends and the cost of each link.
-pub(super) fn costs(from: usize, links: &[(usize, usize, f64)]) -> BTreeMap<usize, f64> {
-    let mut neighbours: BTreeMap<usize, Vec<(usize, f64)>> = BTreeMap::new();
-    for &(a, b, cost) in links {
-        neighbours.entry(a).or_default().push((b, cost));
-        neighbours.entry(b).or_default().push((a, cost));
-    }
-    let mut best = BTreeMap::from([(from, 0.0)]);
-    let mut changed = vec![from];
-    while let Some(node) = changed.pop() {
-        let Some(so_far) = best.get(&node).copied() else { continue };
-        for (neighbour, cost) in neighbours.get(&node).into_iter().flatten() {
-            let through = so_far + cost;
-            if best.get(neighbour).is_none_or(|known| through < *known) {
-                best.insert(*neighbour, through);
-                changed.insert(0, *neighbour);
+/// The links that work, as the neighbours of each node and the costs.
+pub(super) struct Truth(Vec<Vec<(usize, f64)>>);
+
+impl Truth {
+    /// `links` are the ends and the cost of each link between `nodes` nodes.
+    pub(super) fn new(nodes: usize, links: &[(usize, usize, f64)]) -> Self {
+        let mut neighbours = vec![Vec::new(); nodes];
+        for &(a, b, cost) in links {
+            for (from, to) in [(a, b), (b, a)] {
+                if let Some(of) = neighbours.get_mut(from) {
+                    of.push((to, cost));
+                }
             }
         }
+        Self(neighbours)
     }
-    best
+
+    /// Costs of the best ways from one node to each, calculated in the plainest manner (Bellman and Ford). `None`: it cannot
+    /// be reached.
+    pub(super) fn costs(&self, from: usize) -> Vec<Option<f64>> {
+        let mut best: Vec<Option<f64>> = vec![None; self.0.len()];
+        if let Some(own) = best.get_mut(from) {
+            *own = Some(0.0);
+        }
+        let mut changed = VecDeque::from([from]);
+        while let Some(node) = changed.pop_front() {
+            let Some(so_far) = best.get(node).copied().flatten() else { continue };
+            for (neighbour, cost) in self.0.get(node).into_iter().flatten() {
+                let through = so_far + cost;
+                if let Some(known) = best.get_mut(*neighbour).filter(|known| known.is_none_or(|known| through < known))
+                {
+                    *known = Some(through);
+                    changed.push_back(*neighbour);
+                }
+            }
+        }
+        best
+    }
 }
 
 #[cfg(test)]
@@ -32,8 +48,8 @@ mod tests {
 
     #[test]
     fn the_cheapest_way_counts() {
-        let links = [(0, 1, 5.0), (0, 2, 1.0), (2, 1, 1.5), (3, 4, 1.0)];
-        assert_eq!(costs(0, &links), BTreeMap::from([(0, 0.0), (1, 2.5), (2, 1.0)]));
-        assert_eq!(costs(4, &links), BTreeMap::from([(3, 1.0), (4, 0.0)]));
+        let truth = Truth::new(5, &[(0, 1, 5.0), (0, 2, 1.0), (2, 1, 1.5), (3, 4, 1.0)]);
+        assert_eq!(truth.costs(0), [Some(0.0), Some(2.5), Some(1.0), None, None]);
+        assert_eq!(truth.costs(4), [None, None, None, Some(1.0), Some(0.0)]);
     }
 }

@@ -49,9 +49,35 @@ where
     A: MapAccess<'de>,
     V: Deserialize<'de> + Default,
 {
-    let given = map.next_value::<Option<BTreeMap<String, Option<V>>>>()?;
-    *field = given.map(|given| given.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect());
+    *field = map.next_value::<Option<Map<V>>>()?.map(|Map(given)| given);
     Ok(true)
+}
+
+/// A map in which a `null` is a zero.
+struct Map<V>(BTreeMap<String, V>);
+
+impl<'de, V: Deserialize<'de> + Default> Deserialize<'de> for Map<V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MapVisitor(PhantomData))
+    }
+}
+
+struct MapVisitor<V>(PhantomData<V>);
+
+impl<'de, V: Deserialize<'de> + Default> Visitor<'de> for MapVisitor<V> {
+    type Value = Map<V>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Map<V>, A::Error> {
+        let mut entries = BTreeMap::new();
+        while let Some((key, value)) = map.next_entry::<String, Option<V>>()? {
+            entries.insert(key, value.unwrap_or_default());
+        }
+        Ok(Map(entries))
+    }
 }
 
 /// A value that is a structure itself.
@@ -82,8 +108,8 @@ impl<'de, T: Fields> Visitor<'de> for Structure<T> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
         let mut value = T::default();
-        while let Some(LowerCase(name)) = map.next_key()? {
-            if !value.take(&name, &mut map)? {
+        while let Some(name) = map.next_key::<LowerCase>()? {
+            if !value.take(name.as_str(), &mut map)? {
                 map.next_value::<IgnoredAny>()?;
             }
         }
@@ -95,8 +121,20 @@ impl<'de, T: Fields> Visitor<'de> for Structure<T> {
     }
 }
 
-/// The name of a field, in lower case.
-struct LowerCase(String);
+/// The longest name of a field is shorter.
+const LONGEST_NAME: usize = 32;
+
+/// The name of a field, in lower case; empty if no field has one of that length. Each message has many.
+struct LowerCase {
+    bytes: [u8; LONGEST_NAME],
+    length: usize,
+}
+
+impl LowerCase {
+    fn as_str(&self) -> &str {
+        self.bytes.get(..self.length).and_then(|name| str::from_utf8(name).ok()).unwrap_or_default()
+    }
+}
 
 impl<'de> Deserialize<'de> for LowerCase {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -109,7 +147,13 @@ impl<'de> Deserialize<'de> for LowerCase {
             }
 
             fn visit_str<E: Error>(self, name: &str) -> Result<LowerCase, E> {
-                Ok(LowerCase(name.to_ascii_lowercase()))
+                let mut lower = LowerCase { bytes: [0; LONGEST_NAME], length: 0 };
+                if let Some(place) = lower.bytes.get_mut(..name.len()) {
+                    place.copy_from_slice(name.as_bytes());
+                    place.make_ascii_lowercase();
+                    lower.length = name.len();
+                }
+                Ok(lower)
             }
         }
         deserializer.deserialize_str(Name)

@@ -62,7 +62,7 @@ fn a_way_counts_when_both_ends_list_it() {
     bench.pass(SECOND);
     let routes = bench.router.routes();
     let way = routes.way("d").unwrap();
-    assert_eq!((way.link, &*way.next_hop, way.cost, way.hops, way.max_message), (LinkId(1), "b", 2.0, 2, None));
+    assert_eq!((way.link, &**way.next_hop, way.cost, way.hops, way.max_message), (LinkId(1), "b", 2.0, 2, None));
     // d lists b no longer: mesh-protocol 4.2, 5 takes it from b's list as well.
     bench.update(1, &via("b", update("d", 2, &[])));
     bench.pass(SECOND);
@@ -267,7 +267,7 @@ fn a_notice_of_a_duplicate_puts_the_older_process_back() {
     bench.update(1, &newer);
     bench.update(1, &via("b", update("d", 60, &[("b", 2.0)])));
     let costs =
-        |bench: &Bench| bench.router.table.find("d").and_then(|d| bench.router.table.entry(d)).unwrap().costs[0].1;
+        |bench: &Bench| bench.router.table.find("d").and_then(|d| bench.router.table.entry(d)).unwrap().costs()[0].1;
     assert_eq!(costs(&bench), 1.0);
     let mut notice = via("b", update("d", 61, &[("b", 2.0)]));
     notice.suspected_duplicate = EPOCH + 9;
@@ -339,7 +339,7 @@ fn a_node_with_its_clock_set_back_is_heard_again_at_once() {
     pair.join(2, LinkSettings::default(), LinkSettings::default());
     pair.pass(2 * SECOND);
     let entry = pair.a.router.table.find("b").and_then(|b| pair.a.router.table.entry(b)).unwrap();
-    assert_eq!(entry.stamp.as_ref().unwrap().epoch, EPOCH - 7);
+    assert_eq!(entry.word.as_ref().unwrap().epoch, EPOCH - 7);
     assert!(status(&pair.a)["b"].contains_key("a"));
 }
 
