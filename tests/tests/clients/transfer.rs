@@ -13,9 +13,10 @@ use sha2::{Digest, Sha256};
 use worknode_tests::console::{Client, receptorctl};
 use worknode_tests::mesh::{
     Kind::{self, Go, Ours},
-    knows, linked,
+    SETTLED, knows, linked, linked_with,
 };
-use worknode_tests::{Node, skipped};
+use worknode_tests::wait::{Deadline, Watch};
+use worknode_tests::{Harness, Node, skipped};
 
 const LENGTH: usize = 64 << 20;
 
@@ -79,6 +80,36 @@ fn transfer(kinds: &[Kind]) -> Result<()> {
     Ok(())
 }
 
+/// The same with a job that stops half-way, while each node of the chain is killed and started again: the job is on another
+/// node than the client, and outlives them all.
+fn restarts_half_way(from: Kind, to: Kind) -> Result<()> {
+    let Some(client) = receptorctl() else { return Ok(()) };
+    let furnished = |_, harness: Harness| harness.command_with_params("sh", "sh");
+    let Some(mut nodes) = linked_with(&[from, Ours, to], false, furnished)? else { return Ok(()) };
+    let sent = payload(&nodes[0], 3)?;
+    let gate = nodes[2].root().join("gate");
+    let script = format!("head -c {} ; until [ -e {} ]; do sleep 0.1; done; cat", LENGTH / 2, gate.display());
+    let line = format!("ctl work submit sh --node n3 -p payload -a params=\"-c '{script}'\"");
+    let submitted = shell(&client, &nodes[0], &line)?;
+    let unit = submitted.lines().find_map(|line| line.strip_prefix("Unit ID: ")).context(submitted.clone())?;
+    let output = nodes[0].unit_directory(unit).join("stdout");
+    for place in 0..nodes.len() {
+        let size = || std::fs::metadata(&output).map_or(0, |file| file.len());
+        let some = LENGTH as u64 / 8 * (place as u64 + 1);
+        let watch = Watch::new(&nodes[0].unit_directory(unit))?;
+        watch.until(Deadline::after(SETTLED), "some output", || Ok((size() >= some).then_some(())))?;
+        nodes[place].kill9()?;
+        nodes[place].start()?;
+        for node in &nodes {
+            knows(node, &nodes)?;
+        }
+    }
+    std::fs::write(gate, "")?;
+    let came = shell(&client, &nodes[0], &format!("ctl work results {unit} | sha256sum"))?;
+    ensure!(came.split(' ').next() == Some(sent.as_str()), "{came} is not {sent}: {}", nodes[0].status(unit)?);
+    nodes[0].release(unit)
+}
+
 /// The nodes in the middle are of both kinds where there is a Go daemon, for a message is none's business on its way.
 fn middle() -> [Kind; 2] {
     if worknode_tests::Program::receptor().is_some() {
@@ -90,7 +121,7 @@ fn middle() -> [Kind; 2] {
 }
 
 macro_rules! tests {
-    ($($one_hop:ident, $three_hops:ident: $from:ident, $to:ident;)*) => {$(
+    ($($one_hop:ident, $three_hops:ident, $restarts:ident: $from:ident, $to:ident;)*) => {$(
         #[test]
         fn $one_hop() -> Result<()> {
             transfer(&[$from, $to])
@@ -101,12 +132,17 @@ macro_rules! tests {
             let [second, third] = middle();
             transfer(&[$from, second, third, $to])
         }
+
+        #[test]
+        fn $restarts() -> Result<()> {
+            restarts_half_way($from, $to)
+        }
     )*};
 }
 
 tests! {
-    ours_to_ours_over_one_hop, ours_to_ours_over_three_hops: Ours, Ours;
-    ours_to_receptor_over_one_hop, ours_to_receptor_over_three_hops: Ours, Go;
-    receptor_to_ours_over_one_hop, receptor_to_ours_over_three_hops: Go, Ours;
-    receptor_to_receptor_over_one_hop, receptor_to_receptor_over_three_hops: Go, Go;
+    ours_to_ours_over_one_hop, ours_to_ours_over_three_hops, ours_to_ours_with_restarts: Ours, Ours;
+    ours_to_receptor_over_one_hop, ours_to_receptor_over_three_hops, ours_to_receptor_with_restarts: Ours, Go;
+    receptor_to_ours_over_one_hop, receptor_to_ours_over_three_hops, receptor_to_ours_with_restarts: Go, Ours;
+    receptor_to_receptor_over_one_hop, receptor_to_receptor_over_three_hops, receptor_to_receptor_with_restarts: Go, Go;
 }

@@ -186,18 +186,22 @@ fn ended_units_stay_as_they_are_there_and_back_again() -> Result<()> {
     node.wait_alone(PATIENCE)
 }
 
-/// A pod that runs while the daemons change: on podsim, for its script waits for a file of this machine.
-fn a_running_pod(from: Program, to: Program) -> Result<()> {
-    let cluster = Cluster::podsim()?;
+/// A pod that runs while the daemons change. On podsim its script waits for a file of this machine, on a real cluster for as
+/// long as the change may take.
+fn a_running_pod(cluster: &Cluster, from: Program, to: Program) -> Result<()> {
     let id = format!("test-{:08x}", rand::random::<u32>());
     let mut node = Harness::of(from)?
         .id(&id)
         // The Go daemon finds the credentials of a unit in its status, where ours never writes them: then it looks here.
         .environment("KUBECONFIG", cluster.kubeconfig())
-        .kubernetes("kubeit", &cluster, &json!({}))
+        .kubernetes("kubeit", cluster, &json!({}))
         .start()?;
     let gate = node.root().join("gate");
-    let script = format!("cat; echo begun; until [ -e {} ]; do sleep 0.05; done; echo done", gate.display());
+    let change = match cluster.simulator() {
+        Some(_) => format!("until [ -e {} ]; do sleep 0.05; done", gate.display()),
+        None => "sleep 15".to_owned(),
+    };
+    let script = format!("cat; echo begun; {change}; echo done");
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "job"},
         "spec": {"containers": [{"name": "worker", "image": "busybox", "command": ["sh", "-c", script]}]},
@@ -214,19 +218,28 @@ fn a_running_pod(from: Program, to: Program) -> Result<()> {
     let status = node.wait_status(&unit, |status| status.state.ended())?;
     ensure!(status.state == State::Succeeded, "{status}");
     assert_eq!(node.results(&unit)?, b"payload\nbegun\ndone\n");
-    node.release(&unit)
+    let pod = node.status(&unit)?.extra["PodName"].as_str().context("no pod's name")?.to_owned();
+    node.release(&unit)?;
+    // The Go daemon leaves pods in the cluster that it has found at its start (control-protocol 5.8).
+    if node.kind() == worknode_tests::Kind::Receptor { Ok(()) } else { cluster.wait_for_pod(&pod, &[]) }
 }
 
 #[test]
 fn a_running_pod_of_the_go_daemon_ends_here() -> Result<()> {
     let Some(receptor) = receptor() else { return Ok(()) };
-    a_running_pod(receptor, Program::worknoded()?)
+    a_running_pod(&Cluster::podsim()?, receptor, Program::worknoded()?)
+}
+
+#[test]
+fn a_running_pod_of_the_go_daemon_ends_here_on_a_real_cluster() -> Result<()> {
+    let (Some(receptor), Some(cluster)) = (receptor(), Cluster::real()?) else { return Ok(()) };
+    a_running_pod(&cluster, receptor, Program::worknoded()?)
 }
 
 #[test]
 fn a_running_pod_of_worknoded_ends_under_the_go_daemon() -> Result<()> {
     let Some(receptor) = receptor() else { return Ok(()) };
-    a_running_pod(Program::worknoded()?, receptor)
+    a_running_pod(&Cluster::podsim()?, Program::worknoded()?, receptor)
 }
 
 /// The Go daemon is killed between its request for a pod and the answer: a second pod would run the job twice.
