@@ -2,7 +2,7 @@
 //! those that other nodes demand.
 //!
 //! Keys are read anew for each signature, so that a file that was replaced counts at once. A token that is bound is good for
-//! one request with its payload, once (`docs/decisions/0017-bound-tokens.md`).
+//! one request with its payload, once (`docs/decisions/0018-bound-tokens.md`).
 
 mod once;
 mod signer;

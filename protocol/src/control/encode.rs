@@ -58,7 +58,7 @@ impl Request {
 
 impl WorkRequest {
     /// What a bound token is made for: all of the request but its token, written in one way whatever it was read from
-    /// (`docs/decisions/0017-bound-tokens.md`).
+    /// (`docs/decisions/0018-bound-tokens.md`).
     pub fn bound_text(&self) -> String {
         self.clone().with_signature(None).json_form()
     }

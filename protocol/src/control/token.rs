@@ -129,7 +129,7 @@ impl FromStr for Digest {
     }
 }
 
-/// The one request that a token is good for, once (`docs/decisions/0017-bound-tokens.md`).
+/// The one request that a token is good for, once (`docs/decisions/0018-bound-tokens.md`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {
     /// The token's own name: at most 64 letters, digits, `-` and `_`.

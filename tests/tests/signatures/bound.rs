@@ -1,4 +1,4 @@
-//! Tokens that are good for one request with its payload, once: `docs/decisions/0017-bound-tokens.md`.
+//! Tokens that are good for one request with its payload, once: `docs/decisions/0018-bound-tokens.md`.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ fn strict() -> Result<Node> {
     Harness::new()?.action("work-verification", verification).action("work-command", signed).tcp().start()
 }
 
-/// What decision 17 says that is bound of a submit to `n1`.
+/// What decision 18 says that is bound of a submit to `n1`.
 const SUBMIT: &str = r#"{"command":"work","foo":"bar","node":"n1","subcommand":"submit","worktype":"signed"}"#;
 
 fn submit_signed(session: Session, token: &str, payload: &[u8]) -> Result<(Option<String>, String)> {

@@ -39,7 +39,7 @@ impl Tokens {
         self.signed(&json!({"aud": [node], "exp": in_five_minutes()?}))
     }
 
-    /// For one request, which is given as the line that decision 17 describes.
+    /// For one request, which is given as the line that decision 18 describes.
     pub(crate) fn bound(&self, node: &str, id: &str, request: &str, payload: Option<&[u8]>) -> Result<String> {
         let digest = |bytes: &[u8]| BASE64.encode(Sha256::digest(bytes));
         let mut bound = json!({"command": digest(request.as_bytes())});

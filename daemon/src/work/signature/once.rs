@@ -19,8 +19,7 @@ use worknode_protocol::{control::token::TokenFault, duration::GoDuration};
 
 /// Longest time for which a token is remembered, in hours.
 const LONGEST_HOURS: i64 = 24;
-/// Most tokens remembered: 100 bytes each, more than a thousand for each second of a token's usual five minutes would need
-/// more signatures than a processor can check.
+/// Most tokens remembered: with the usual five minutes, some 300 requests a second. It bounds memory and file.
 const MOST: usize = 100_000;
 /// Requests that wait.
 const QUEUE: usize = 64;
