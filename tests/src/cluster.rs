@@ -4,6 +4,7 @@ mod api;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -20,6 +21,9 @@ pub const RESTRICTED_KUBECONFIG: &str = "WORKNODE_RESTRICTED_KUBECONFIG";
 
 /// Program that stops and starts the API server of that cluster, which must be nobody else's then.
 pub const FAULT_PROGRAM: &str = "WORKNODE_FAULT_CLUSTER";
+
+/// How long a real cluster may take until its kubelet does something again after its API server was away.
+const RECOVERY: Duration = Duration::from_secs(180);
 
 fn order(verb: &str) -> Result<()> {
     let program = std::env::var_os(FAULT_PROGRAM).context(FAULT_PROGRAM)?;
@@ -177,7 +181,7 @@ impl Cluster {
     }
 
     fn wait_for_pods_of(&self, node: &str, wanted: impl Fn(&[Value]) -> bool) -> Result<()> {
-        let deadline = Deadline::after(PATIENCE);
+        let deadline = Deadline::after(if self.podsim.is_some() { PATIENCE } else { RECOVERY });
         loop {
             let pods = self.pods_of(node)?;
             if wanted(&pods) {

@@ -86,7 +86,7 @@ fn stays(node: &Node, unit: &str, as_it_is: impl Fn(&UnitStatus) -> bool) -> Res
 }
 
 fn succeeds(node: &Node, unit: &str, output: &str) -> Result<()> {
-    let status = node.wait_ended(unit)?;
+    let status = node.wait_ended_within(unit, RECOVERY)?;
     anyhow::ensure!(status.state == State::Succeeded && status.detail == "Finished", "{status}");
     assert_eq!(String::from_utf8(node.results(unit)?)?, output);
     Ok(())
@@ -186,7 +186,7 @@ fn ending(node: &Node, cluster: &Cluster) -> Result<()> {
         stays(node, &unit, |status| status.state == State::Running)?;
     }
     cluster.start_api()?;
-    let status = node.wait_ended(&unit)?;
+    let status = node.wait_ended_within(&unit, RECOVERY)?;
     assert_eq!((status.state, status.detail.as_str()), (State::Failed, "exit status 3"));
     assert_eq!(node.results(&unit)?, b"begun\nlast\n");
     node.release(&unit)

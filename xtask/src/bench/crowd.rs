@@ -28,20 +28,23 @@ const PATIENCE: Duration = Duration::from_secs(300);
 struct Names {
     memory: &'static str,
     requests: &'static str,
+    small: &'static str,
     lines: &'static str,
     bytes: &'static str,
 }
 
 /// 50 pods at once.
 pub(super) fn fifty(bench: &Bench<'_>) -> Result<Taken> {
-    let (memory, requests, lines, bytes) = ("pods-50-rss", "pods-50-requests", "pods-50-lines", "pods-50-bytes");
-    take(bench, 50, &Names { memory, requests, lines, bytes })
+    let (memory, lines, bytes) = ("pods-50-rss", "pods-50-lines", "pods-50-bytes");
+    let (requests, small) = ("pods-50-requests", "pods-50-requests-small");
+    take(bench, 50, &Names { memory, requests, small, lines, bytes })
 }
 
 /// 500 pods at once.
 pub(super) fn five_hundred(bench: &Bench<'_>) -> Result<Taken> {
-    let (memory, requests, lines, bytes) = ("pods-500-rss", "pods-500-requests", "pods-500-lines", "pods-500-bytes");
-    take(bench, 500, &Names { memory, requests, lines, bytes })
+    let (memory, lines, bytes) = ("pods-500-rss", "pods-500-lines", "pods-500-bytes");
+    let (requests, small) = ("pods-500-requests", "pods-500-requests-small");
+    take(bench, 500, &Names { memory, requests, small, lines, bytes })
 }
 
 fn take(bench: &Bench<'_>, pods: u32, names: &Names) -> Result<Taken> {
@@ -54,8 +57,10 @@ fn take(bench: &Bench<'_>, pods: u32, names: &Names) -> Result<Taken> {
     let each = LONG_LINES / pods;
     let long = format!("yes {} | head -n {each}", "x".repeat(1023));
     let long = at_once(bench, pods, &long, u64::from(each) * 1024)?;
+    let small = at_once(bench, pods, "echo done", 5)?;
     Ok(vec![
         (names.memory, megabytes(short.peak.max(long.peak))),
+        (names.small, small.requests),
         (names.requests, short.requests.max(long.requests)),
         (names.lines, f64::from(SHORT_LINES) / short.time.as_secs_f64()),
         (names.bytes, f64::from(LONG_LINES) * 1024.0 / 1e6 / long.time.as_secs_f64()),
