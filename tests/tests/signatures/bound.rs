@@ -1,10 +1,15 @@
 //! Tokens that are good for one request with its payload, once: `docs/decisions/0018-bound-tokens.md`.
 
+use std::net::SocketAddr;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use worknode_tests::{
     Harness, Node, Session, State,
-    mesh::Kind::{Go, Ours},
+    mesh::{
+        Kind::{Go, Ours},
+        free_port, linked_with,
+    },
     work::submit_line,
 };
 
@@ -99,5 +104,39 @@ fn another_payload_does_not_run() -> Result<()> {
     let token = tokens.bound("n1", "none", SUBMIT, None)?;
     let (_, reply) = submit_signed(node.connect_tcp()?, &token, b"hello")?;
     ensure!(reply == "ERROR: could not verify signature: token is not bound to a request", "{reply}");
+    Ok(())
+}
+
+/// A node that passes work on checks what it was asked itself, and passes on no payload that was not signed for it.
+#[test]
+fn work_for_another_node_goes_there_when_its_payload_is_the_signed_one() -> Result<()> {
+    let port = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+    let signed = json!({"worktype": "signed", "command": "cat", "verifysignature": true});
+    let verification = json!({"publickey": key("pub.pem"), "tokenbinding": "request"});
+    let signing = json!({"privatekey": key("pkcs8.pem"), "tokenbinding": "request"});
+    let furnished = |place, harness: Harness| {
+        let harness = harness.action("work-verification", verification.clone()).action("work-command", signed.clone());
+        let gateway = |harness: Harness| harness.control("tcplisten", json!(port.to_string()));
+        if place == 0 { gateway(harness.action("work-signing", signing.clone())) } else { harness }
+    };
+    let nodes = linked_with(&[Ours, Ours], false, furnished)?.context("ours can always be had")?;
+    let tokens = Tokens::new()?;
+    let text = r#"{"command":"work","node":"n2","signwork":"true","subcommand":"submit","worktype":"signed"}"#;
+    for (id, payload) in [("good", &b"hello"[..]), ("bad", b"hellO")] {
+        let token = tokens.bound("n1", id, text, Some(b"hello"))?;
+        let mut session = Session::tcp(port)?;
+        ensure!(session.line()? == "Receptor Control, node n1");
+        let line = submit_line("signed", &[("node", "n2"), ("signwork", "true"), ("signature", &token)]);
+        let (unit, reply) = submit(session, &line, payload)?;
+        let unit = unit.context("no unit")?;
+        let status = nodes[0].wait_status_within(&unit, SOON, |status| status.state.ended())?;
+        if id == "good" {
+            ensure!(status.state == State::Succeeded && nodes[0].results(&unit)? == b"hello", "{reply} {status}");
+        } else {
+            ensure!(reply == "ERROR: could not verify signature: token was made for another payload", "{reply}");
+            ensure!(status.state == State::Failed, "{status}");
+        }
+    }
+    ensure!(nodes[1].list()?.len() == 1, "nothing was begun for the other");
     Ok(())
 }
