@@ -4,6 +4,8 @@
 #![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "figures for who asks for them with --nocapture")]
 
+mod faults;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
