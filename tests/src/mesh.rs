@@ -55,19 +55,34 @@ pub fn linked(kinds: &[Kind], ring: bool) -> Result<Option<Vec<Node>>> {
 pub fn linked_with(
     kinds: &[Kind],
     ring: bool,
-    mut more: impl FnMut(usize, Harness) -> Harness,
+    more: impl FnMut(usize, Harness) -> Harness,
 ) -> Result<Option<Vec<Node>>> {
-    let ports = kinds.iter().map(|_| free_port()).collect::<Result<Vec<_>>>()?;
-    let mut nodes = Vec::new();
-    for (place, kind) in kinds.iter().enumerate() {
-        let Some(program) = program(*kind)? else {
+    let programs = kinds.iter().map(|kind| program(*kind)).collect::<Result<Option<Vec<_>>>>()?;
+    match programs {
+        Some(programs) => linked_programs(&programs, ring, more).map(Some),
+        None => {
             skipped("RECEPTOR_BIN names no Go daemon");
-            return Ok(None);
-        };
+            Ok(None)
+        }
+    }
+}
+
+/// The same, with these programs.
+///
+/// # Errors
+/// As [`linked`].
+pub fn linked_programs(
+    programs: &[Program],
+    ring: bool,
+    mut more: impl FnMut(usize, Harness) -> Harness,
+) -> Result<Vec<Node>> {
+    let ports = programs.iter().map(|_| free_port()).collect::<Result<Vec<_>>>()?;
+    let mut nodes = Vec::new();
+    for (place, program) in programs.iter().enumerate() {
         let listener = json!({"bindaddr": "127.0.0.1", "port": ports[place]});
-        let mut harness = more(place, Harness::of(program)?.id(&format!("n{}", place + 1)));
+        let mut harness = more(place, Harness::of(program.clone())?.id(&format!("n{}", place + 1)));
         harness = harness.action("tcp-listener", listener);
-        let before = if place > 0 { Some(place - 1) } else { ring.then(|| kinds.len() - 1) };
+        let before = if place > 0 { Some(place - 1) } else { ring.then(|| programs.len() - 1) };
         if let Some(before) = before {
             harness = harness.action("tcp-peer", json!({"address": format!("127.0.0.1:{}", ports[before])}));
         }
@@ -79,7 +94,7 @@ pub fn linked_with(
         let linked = |status: &Value| status["Connections"].as_array().map(Vec::len) == Some(links);
         until(node, SETTLED, "its links", linked)?;
     }
-    Ok(Some(nodes))
+    Ok(nodes)
 }
 
 /// The whole status of a node.

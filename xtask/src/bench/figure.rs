@@ -67,7 +67,7 @@ const fn figure(
 
 /// All figures in the table's order. "Finished known" is by asking for the status again and again, the fastest way that
 /// both programs offer; by the end of the results it is shown beside it.
-pub(crate) const FIGURES: [Figure; 33] = [
+pub(crate) const FIGURES: [Figure; 44] = [
     figure("control", "status", "status round trip", "ms", Goal::TimesAtMost(1.0)),
     figure("control", "connect", "connect + banner + status", "ms", Goal::TimesAtMost(1.0)),
     figure("control", "reply", "submit → reply", "ms", Goal::TimesAtMost(1.0 / 10.0)),
@@ -83,6 +83,17 @@ pub(crate) const FIGURES: [Figure; 33] = [
     figure("burst", "rss-units", "RSS after the burst", "MB", Goal::TimesAtMost(1.0 / 3.0)),
     figure("jobs", "job-pss", "more memory per running job (PSS)", "MB", Goal::AtMost(1.0)),
     figure("jobs", "job-rss", "more memory per running job (RSS)", "MB", Goal::Shown),
+    figure("remote-1", "remote-empty", "empty `cat` on a neighbour: submit → finished known", "ms", Goal::AtMost(20.0)),
+    figure("remote-1", "remote-stdout", "… results of 256 MiB of output", "MB/s", Goal::Shown),
+    figure("remote-1", "remote-stdin", "… 256 MiB of stdin until its end is known", "MB/s", Goal::Shown),
+    figure("remote-1", "remote-200", "… 200 at once, until all have ended", "s", Goal::Shown),
+    figure("remote-1", "remote-200-rss", "… RSS of the node that submits, when they run", "MB", Goal::AtMost(40.0)),
+    figure("remote-3", "remote-3-stdout", "three hops away: results of 256 MiB of output", "MB/s", Goal::Shown),
+    figure("remote-3", "remote-3-stdin", "… 256 MiB of stdin", "MB/s", Goal::Shown),
+    figure("remote-mixed", "remote-to-stdout", "from worknode to receptor: results of 256 MiB", "MB/s", Goal::Shown),
+    figure("remote-mixed", "remote-to-stdin", "… 256 MiB of stdin", "MB/s", Goal::Shown),
+    figure("remote-mixed", "remote-from-stdout", "from receptor to worknode: results of 256 MiB", "MB/s", Goal::Shown),
+    figure("remote-mixed", "remote-from-stdin", "… 256 MiB of stdin", "MB/s", Goal::Shown),
     figure(
         "podsim",
         "podsim-lines",

@@ -9,6 +9,7 @@ mod crowd;
 mod figure;
 mod memory;
 mod pods;
+mod remote;
 mod streams;
 mod table;
 
@@ -60,12 +61,15 @@ struct Stage {
     counts: bool,
 }
 
-const STAGES: [Stage; 9] = [
+const STAGES: [Stage; 12] = [
     Stage { name: "control", take: control::latencies, counts: true },
     Stage { name: "burst", take: control::burst, counts: true },
     Stage { name: "stdout", take: streams::output, counts: true },
     Stage { name: "stdin", take: streams::input, counts: true },
     Stage { name: "jobs", take: memory::running_jobs, counts: true },
+    Stage { name: "remote-1", take: remote::one_hop, counts: false },
+    Stage { name: "remote-3", take: remote::three_hops, counts: false },
+    Stage { name: "remote-mixed", take: remote::mixed, counts: false },
     Stage { name: "podsim", take: pods::simulated, counts: false },
     Stage { name: "pods-50", take: crowd::fifty, counts: false },
     Stage { name: "pods-500", take: crowd::five_hundred, counts: false },
