@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::Program;
 
 /// What has been made, as far as it is not only in files.
 pub struct Certificates {
@@ -44,4 +47,27 @@ impl Certificates {
         write("server")?;
         Ok(Self { client: write("client")?, authority: authority.der().clone() })
     }
+}
+
+/// Makes `ca.crt`, and `NAME.crt` and `NAME.key` for nodes on this host, with the daemon's own commands.
+///
+/// # Errors
+/// Fails if one of the commands does.
+pub fn of_nodes(directory: &Path, names: &[&str]) -> Result<()> {
+    worknoded(directory, &["--cert-init", "commonname=ca", "bits=2048", "outcert=ca.crt", "outkey=ca.key"])?;
+    for name in names {
+        let (node, key) = (format!("nodeid={name}"), format!("outkey={name}.key"));
+        let words = ["--cert-makereq", "commonname=a", "bits=2048", "ipaddress=127.0.0.1", "outreq=req", &node, &key];
+        worknoded(directory, &words)?;
+        let certificate = format!("outcert={name}.crt");
+        let words = ["--cert-signreq", "req=req", "cacert=ca.crt", "cakey=ca.key", "verify=yes", &certificate];
+        worknoded(directory, &words)?;
+    }
+    Ok(())
+}
+
+fn worknoded(directory: &Path, words: &[&str]) -> Result<()> {
+    let status = Command::new(Program::worknoded()?.path).current_dir(directory).args(words).status()?;
+    ensure!(status.success(), "{words:?}: {status}");
+    Ok(())
 }

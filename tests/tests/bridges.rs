@@ -15,7 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 use worknode_tests::wait::{Deadline, PATIENCE, Watch};
-use worknode_tests::{Harness, Node, Program, Session, skipped};
+use worknode_tests::{Harness, Node, Program, Session, certificates, skipped};
 
 /// A port that was free a moment ago.
 fn free_port() -> Result<u16> {
@@ -188,33 +188,13 @@ fn a_command_on_another_node() -> Result<()> {
     Ok(())
 }
 
-/// Runs `worknoded` with these words in a directory.
-fn worknoded(directory: &Path, words: &[&str]) -> Result<()> {
-    let status = Command::new(Program::worknoded()?.path).current_dir(directory).args(words).status()?;
-    ensure!(status.success(), "{words:?}: {status}");
-    Ok(())
-}
-
-/// Makes `NAME.crt` and `NAME.key` for a node on this host, signed by `ca.crt`.
-fn certify(directory: &Path, name: &str) -> Result<()> {
-    let (node, key) = (format!("nodeid={name}"), format!("outkey={name}.key"));
-    let words = ["--cert-makereq", "commonname=a", "bits=2048", "ipaddress=127.0.0.1", "outreq=req", &node, &key];
-    worknoded(directory, &words)?;
-    let certificate = format!("outcert={name}.crt");
-    let words = ["--cert-signreq", "req=req", "cacert=ca.crt", "cakey=ca.key", "verify=yes", &certificate];
-    worknoded(directory, &words)
-}
-
 /// TLS at all four places: the client's connection to the port, the stream through the mesh (both ends named), and the
 /// connection to what is behind.
 #[test]
 fn tcp_with_tls_all_the_way() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let file = |name: &str| directory.path().join(name);
-    worknoded(directory.path(), &["--cert-init", "commonname=ca", "bits=2048", "outcert=ca.crt", "outkey=ca.key"])?;
-    for name in ["one", "other", "behind"] {
-        certify(directory.path(), name)?;
-    }
+    certificates::of_nodes(directory.path(), &["one", "other", "behind"])?;
     let server = |name: &str, node: &str| {
         json!({"name": name, "cert": file(&format!("{node}.crt")), "key": file(&format!("{node}.key")),
                "clientcas": file("ca.crt"), "requireclientcert": true})
