@@ -138,6 +138,10 @@ impl RemoteRunner {
                     continue;
                 }
                 () = expiry(end), if certain => {
+                    // The attempt that was given up just now may have got through.
+                    if self.may_have_started {
+                        continue;
+                    }
                     return Some(Ending::Done(State::Failed, expired(&self.extra)));
                 }
                 tried = self.try_again(unit) => tried,

@@ -5,7 +5,10 @@ use std::{fs::File, os::unix::fs::FileExt, sync::Arc};
 use tokio::time::Instant;
 use tracing::{debug, info};
 use worknode_protocol::{
-    control::{RemoteError, Request, SessionError, Submit, UnitCommand, WorkRequest, client::Event},
+    control::{
+        RemoteError, Request, SessionError, Submit, UnitCommand, WorkRequest,
+        client::{Event, Refused},
+    },
     unit::{Detail, State, Status},
 };
 
@@ -60,18 +63,7 @@ impl RemoteRunner {
             unit.payload.clone().sealed().await;
         }
         let mut connection = self.far.connect().await?;
-        let submit = WorkRequest::Submit(Submit {
-            node: self.extra.remote_node.clone(),
-            work_type: self.extra.remote_work_type.clone(),
-            params: self.params.clone(),
-            ..Submit::default()
-        });
-        let request = self.far.signed(submit, Some(unit.dir.stdin())).await.map_err(Fault::from)?;
-        self.extra.remote_unit_id = match connection.ask(&request, self.far.patience().answer).await? {
-            Event::Created { unit } if is_id(&unit) => unit,
-            Event::Refused(words) => return Err(NotStarted::Refused(RemoteError::Refused(words.line().to_owned()))),
-            other => return Err(Fault::nonsense(format!("an answer to a submit: {other:?}")).into()),
-        };
+        self.extra.remote_unit_id = self.submit(&mut connection, unit).await?;
         // On disk before the first byte of the payload: whoever comes after us finds the unit there.
         self.tell_extra(unit).await;
         self.send_payload(&mut connection, unit).await?;
@@ -79,15 +71,30 @@ impl RemoteRunner {
         connection.finish_payload().await?;
         match connection.event(self.far.patience().start).await? {
             Event::Answered(answer) if answer.submitted().is_ok() => self.note_started(unit).await,
-            Event::Refused(words) if words.text() == SessionError::ShuttingDown.to_string() => {
+            Event::Refused(words) => {
                 self.may_have_started = false;
-                return Err(Fault::unreachable(words).into());
+                return Err(refused_payload(&words));
             }
-            Event::Refused(words) => return Err(NotStarted::Refused(RemoteError::Start(words.text().to_owned()))),
             other => return Err(Fault::nonsense(format!("an answer to a payload: {other:?}")).into()),
         }
         connection.end().await;
         Ok(())
+    }
+
+    /// Has a unit made there; its name.
+    async fn submit(&self, connection: &mut Connection, unit: &UnitContext) -> Result<String, NotStarted> {
+        let submit = WorkRequest::Submit(Submit {
+            node: self.extra.remote_node.clone(),
+            work_type: self.extra.remote_work_type.clone(),
+            params: self.params.clone(),
+            ..Submit::default()
+        });
+        let request = self.far.signed(submit, Some(unit.dir.stdin())).await.map_err(Fault::from)?;
+        match connection.ask(&request, self.far.patience().answer).await? {
+            Event::Created { unit } if is_id(&unit) => Ok(unit),
+            Event::Refused(words) => Err(NotStarted::Refused(RemoteError::Refused(words.line().to_owned()))),
+            other => Err(Fault::nonsense(format!("an answer to a submit: {other:?}")).into()),
+        }
     }
 
     /// Sends the payload as it comes in, up to its end.
@@ -112,7 +119,7 @@ impl RemoteRunner {
                 if let Err(fault) = connection.send(&block).await {
                     // It may have said why it reads no further.
                     return Err(match connection.early_refusal().await {
-                        Some(words) => NotStarted::Refused(RemoteError::Start(words.text().to_owned())),
+                        Some(words) => refused_payload(&words),
                         None => fault.into(),
                     });
                 }
@@ -170,6 +177,14 @@ impl RemoteRunner {
         let dir = unit.dir.clone();
         let _ = tokio::task::spawn_blocking(move || dir.unmark(SECRETS)).await;
     }
+}
+
+/// What is answered in place of a start. A node that is leaving has not started it, and may be back soon.
+fn refused_payload(words: &Refused) -> NotStarted {
+    if words.text() == SessionError::ShuttingDown.to_string() {
+        return Fault::unreachable(words).into();
+    }
+    NotStarted::Refused(RemoteError::Start(words.text().to_owned()))
 }
 
 fn is_id(unit: &str) -> bool {
