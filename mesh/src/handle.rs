@@ -113,6 +113,7 @@ pub fn start(settings: Settings) -> Result<MeshHandle, MeshError> {
         stop: CancellationToken::new(),
         tasks,
         open: Arc::default(),
+        writers: Arc::default(),
     };
     Ok(MeshHandle { forwarder, quic, driver, backends, stop })
 }

@@ -40,7 +40,7 @@ pub(super) fn close(connection: &Connection) {
     connection.close(NORMAL.0, NORMAL.1);
 }
 
-/// Counts a connection as long as it is there.
+/// Counts a connection, or a stream, as long as it is there.
 pub(super) struct Counted(Arc<AtomicUsize>);
 
 impl Counted {

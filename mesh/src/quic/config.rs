@@ -24,13 +24,22 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What a peer may send before it is read.
 const WINDOW: u32 = 6 * 1024 * 1024;
 
-/// What is kept here until the peer has it: at first, and at least.
-const SMALLEST_SEND_WINDOW: u64 = 512 * 1024;
+/// What is kept here of a stream until the peer has it, before it is known to write much.
+const FIRST_SEND_WINDOW: u64 = 256 * 1024;
+/// What one that writes much may at least use, if there are few.
+const USEFUL_SEND_WINDOW: u64 = 512 * 1024;
+/// What may be kept of a stream however many there are.
+const SMALLEST_SEND_WINDOW: u64 = 128 * 1024;
+/// What may be kept of all streams together, as long as each has more than the smallest window.
+const SEND_WINDOWS: u64 = 32 * 1024 * 1024;
 
-/// What is kept here until the peer has it: twice what may be on its way, so that there is always something to send, and
-/// so that many streams over one slow link do not fill the memory.
-pub(super) fn send_window(congestion_window: u64) -> u64 {
-    congestion_window.saturating_mul(2).clamp(SMALLEST_SEND_WINDOW, u64::from(WINDOW))
+/// What is kept here of a stream until the peer has it: twice what may be on its way, so that there is always something to
+/// send, and so that many streams over one slow link do not fill the memory. `writers` are the streams that share what all
+/// may keep; one that has never written much is none, so that idle ones take nothing from those at work.
+pub(super) fn send_window(congestion_window: u64, writers: usize) -> u64 {
+    let wanted = congestion_window.saturating_mul(2).clamp(USEFUL_SEND_WINDOW, u64::from(WINDOW));
+    let share = SEND_WINDOWS.checked_div(writers.try_into().unwrap_or(u64::MAX)).unwrap_or(SEND_WINDOWS);
+    wanted.min(share.max(SMALLEST_SEND_WINDOW))
 }
 
 /// The side of a connection.
@@ -69,7 +78,7 @@ fn transport(side: Side, largest: u16) -> TransportConfig {
         .congestion_controller_factory(Arc::new(congestion))
         .stream_receive_window(VarInt::from_u32(WINDOW))
         .receive_window(VarInt::from_u32(WINDOW))
-        .send_window(SMALLEST_SEND_WINDOW)
+        .send_window(FIRST_SEND_WINDOW)
         .datagram_receive_buffer_size(None)
         .enable_segmentation_offload(false);
     config
@@ -87,4 +96,30 @@ pub(super) fn server(tls: Arc<rustls::ServerConfig>, largest: u16) -> Result<Ser
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     config.transport_config(Arc::new(transport(Side::Acceptor, largest))).migration(false);
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: u64 = 1024;
+    const MIB: u64 = 1024 * KIB;
+
+    #[test]
+    fn one_stream_may_keep_what_its_way_can_use() {
+        assert_eq!(send_window(20 * KIB, 1), 512 * KIB);
+        assert_eq!(send_window(MIB, 1), 2 * MIB);
+        assert_eq!(send_window(100 * MIB, 5), 6 * MIB);
+        assert_eq!(send_window(100 * MIB, 0), 6 * MIB);
+    }
+
+    #[test]
+    fn many_streams_together_keep_no_more_than_the_node_can_spare() {
+        assert_eq!(send_window(100 * MIB, 32), MIB);
+        for writers in [6, 200, 256] {
+            let all = send_window(100 * MIB, writers) * u64::try_from(writers).unwrap();
+            assert!(all <= SEND_WINDOWS, "{writers}: {all}");
+        }
+        assert_eq!(send_window(100 * MIB, 4_096), 128 * KIB);
+    }
 }

@@ -75,7 +75,7 @@ impl Quic {
         halves: Both,
         to: Remote,
     ) -> Stream {
-        let (stream, back, ended) = Stream::new(connection.clone(), halves, to.node.clone());
+        let (stream, back, ended) = Stream::new(connection.clone(), halves, to.node.clone(), Arc::clone(&self.writers));
         let (stop, end, counted) = (self.stop.clone(), self.stop.clone(), Counted::new(&self.open));
         self.tasks.spawn(async move {
             let gone = async { while !to.is_gone(&socket.service().inbox().notice().await) {} };

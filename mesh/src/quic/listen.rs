@@ -184,7 +184,8 @@ impl Acceptor {
     async fn hand_over(&self, connection: Connection, halves: (quinn::SendStream, quinn::RecvStream), remote: Remote) {
         let _counted = Counted::new(&self.quic.open);
         let mut notices = self.notices.subscribe();
-        let (stream, back, ended) = Stream::new(connection.clone(), halves, remote.node.clone());
+        let writers = Arc::clone(&self.quic.writers);
+        let (stream, back, ended) = Stream::new(connection.clone(), halves, remote.node.clone(), writers);
         tokio::select! {
             given = self.ready.send(stream) => if given.is_err() {
                 connection.close(close::REFUSED, b"listener closed");

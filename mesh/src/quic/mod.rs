@@ -40,6 +40,8 @@ pub(crate) struct Quic {
     pub(crate) tasks: TaskTracker,
     /// How many connections there are, those that are being closed included.
     pub(crate) open: Arc<AtomicUsize>,
+    /// How many streams have written so much that they share what may be kept for peers.
+    pub(crate) writers: Arc<AtomicUsize>,
 }
 
 /// The built-in TLS.

@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
 };
@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    close::{self, Halves},
+    close::{self, Counted, Halves},
     config,
 };
 
@@ -48,21 +48,37 @@ pub struct Stream {
     peer: String,
     /// Bytes written since the send window was last looked at.
     written: usize,
+    /// All streams that have written much.
+    writers: Arc<AtomicUsize>,
+    /// That this is one of them.
+    writer: Option<Counted>,
 }
 
 /// How often the send window is looked at, in bytes written.
 const WINDOW_CHECKS: usize = 256 * 1024;
+/// When that is done for the first time: many streams that begin at once must not each fill their first window.
+const FIRST_CHECK: usize = 64 * 1024;
 
 impl Stream {
     pub(super) fn new(
         connection: Connection,
         (send, recv): (SendStream, RecvStream),
         peer: String,
+        writers: Arc<AtomicUsize>,
     ) -> (Self, oneshot::Receiver<Halves>, Arc<Ended>) {
         let (back, halves) = oneshot::channel();
         let ended = Arc::new(Ended::default());
         let own = Some(Halves { send, recv, read_all: false, finished: false });
-        let stream = Self { connection, halves: own, back: Some(back), ended: Arc::clone(&ended), peer, written: 0 };
+        let stream = Self {
+            connection,
+            halves: own,
+            back: Some(back),
+            ended: Arc::clone(&ended),
+            peer,
+            written: WINDOW_CHECKS - FIRST_CHECK,
+            writers,
+            writer: None,
+        };
         (stream, halves, ended)
     }
 
@@ -110,13 +126,15 @@ impl Stream {
         }
     }
 
-    /// Lets as much be kept for the peer as the way to it can make use of.
+    /// Lets as much be kept for the peer as the way to it can make use of, and as other streams leave.
     fn note_written(&mut self, count: usize) {
         self.written += count;
         if self.written >= WINDOW_CHECKS {
             self.written = 0;
+            self.writer.get_or_insert_with(|| Counted::new(&self.writers));
             let congestion_window = self.connection.stats().path.cwnd;
-            self.connection.set_send_window(config::send_window(congestion_window));
+            let writers = self.writers.load(Ordering::Relaxed);
+            self.connection.set_send_window(config::send_window(congestion_window, writers));
         }
     }
 
