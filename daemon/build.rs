@@ -25,6 +25,24 @@ fn main() {
     }
     let bytes = fs::read(&program).unwrap_or_default();
     println!("cargo::rustc-env=WORKNODE_SHIM_CRC={}", crc::crc32(&bytes));
+    if has_short_relocations() {
+        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
+}
+
+/// Whether the C library of this machine, for which the program is built, can read relocations in their short form (glibc 2.36).
+/// The loader touches all of them at each start: 0.7 MB in the long form, 12 KB in the short one.
+fn has_short_relocations() -> bool {
+    let is_own = env::var("TARGET")
+        .ok()
+        .is_some_and(|target| env::var("HOST").ok() == Some(target.clone()) && target.ends_with("linux-gnu"));
+    let version = || {
+        let answer = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok()?;
+        let text = String::from_utf8(answer.stdout).ok()?;
+        let (major, minor) = text.trim().strip_prefix("glibc ")?.split_once('.')?;
+        Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
+    };
+    is_own && version().is_some_and(|version| version >= (2, 36))
 }
 
 /// The library first, then the program with it.
