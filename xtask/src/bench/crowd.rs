@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use rustix::fs::{FlockOperation, flock};
+use worknode_podsim::{Options, Timing};
 use worknode_tests::wait::Deadline;
 use worknode_tests::{Kind, Node, cluster::Cluster, process};
 
@@ -79,7 +80,9 @@ struct Crowd {
 
 /// Runs so many pods at once, each with these words after the lock, which write so many bytes.
 fn at_once(bench: &Bench<'_>, pods: u32, words: &str, bytes: u64) -> Result<Crowd> {
-    let cluster = Cluster::podsim()?;
+    // As a real kubelet: a followed log ends a second after its container.
+    let timing = Timing { log_end: Duration::from_secs(1), ..Timing::default() };
+    let cluster = Cluster::podsim_with(Options { timing, ..Options::default() })?;
     let simulator = cluster.simulator().context("no simulator")?;
     let node = start(bench, &cluster)?;
     let gate = node.root().join("gate");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use worknode_podsim::{Effect, Fault, Matching, Trap, Use, Which};
+use worknode_podsim::{Effect, Fault, Matching, Options, Timing, Trap, Use, Which};
 
 use super::harness::{PATIENCE, Unit, World};
 
@@ -297,6 +297,32 @@ async fn few_requests_are_made_for_a_pod() {
     let counts = world.sim().requests().counts();
     // Two of them are for the watch that it would share with others.
     assert!(world.sim().requests().total() <= 7, "{counts:?}");
+}
+
+/// Where many logs are followed, small ones come to their own end.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_small_logs_the_rest_is_not_asked_for() {
+    const MANY: usize = 48;
+    // As a real kubelet ends them.
+    let timing = Timing { log_end: Duration::from_secs(1), ..Timing::default() };
+    let world = World::simulated_with(Options { timing, ..Options::default() });
+    let (kind, gate) = (world.kind(""), world.directory.path().join("gate"));
+    let script = format!("cat; while [ ! -e {} ]; do sleep 0.1; done; echo done", gate.display());
+    let mut units = Vec::new();
+    for _ in 0..MANY {
+        units.push(world.script(&kind, &script, b"").await);
+    }
+    for unit in &mut units {
+        unit.told("1 Pod Running").await;
+    }
+    std::fs::write(gate, "").unwrap();
+    for unit in &mut units {
+        assert_eq!(unit.end().await, "2 Finished");
+        assert_eq!(unit.stdout(), b"done\n");
+    }
+    // Of the last ones, when they are few, it is.
+    let asked = world.sim().requests().count("get", "pods/log");
+    assert!((MANY..MANY + MANY / 2).contains(&usize::try_from(asked).unwrap()), "{asked}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
