@@ -103,9 +103,11 @@ fn trouble(nodes: &Mutex<Vec<Node>>, done: &AtomicBool, seed: u64) -> Result<BTr
 
 /// What became of a unit: in words for the table, or an error where it must not be so.
 fn judge(here: &Node, marks: &Path, sent: &Sent) -> Result<String> {
-    let runs = fs::read_to_string(marks.join(sent.number.to_string())).unwrap_or_default().lines().count();
-    ensure!(runs <= 1, "run {runs} times");
-    let Some(id) = &sent.id else { return Ok("never named".to_owned()) };
+    let runs = || fs::read_to_string(marks.join(sent.number.to_string())).unwrap_or_default().lines().count();
+    let Some(id) = &sent.id else {
+        ensure!(runs() == 0, "run without a name");
+        return Ok("never named".to_owned());
+    };
     if !here.list()?.contains_key(id) {
         ensure!(!sent.acknowledged, "lost");
         // Named, and not acknowledged: its directory was there before it was named.
@@ -120,6 +122,8 @@ fn judge(here: &Node, marks: &Path, sent: &Sent) -> Result<String> {
         ensure!(Instant::now() < deadline, "frozen: {status}, {}", status.extra);
         std::thread::park_timeout(Duration::from_millis(50));
     };
+    let runs = runs();
+    ensure!(runs <= 1, "run {runs} times");
     if status.state == State::Succeeded {
         ensure!(runs == 1, "succeeded without a run");
         let output = here.results(id)?;
@@ -158,6 +162,11 @@ fn units_survive_the_death_of_any_node() -> Result<()> {
             .with_context(|| format!("seed {seed}, unit {} ({:?})", sent.number, sent.id))
             .with_context(|| format!("{}\n{}", nodes[0].log_tail(), nodes[2].log_tail()))?;
         *table.entry(judged).or_default() += 1;
+    }
+    // Once more when all is over: a second run may have come late.
+    for sent in &sent {
+        let runs = fs::read_to_string(marks.path().join(sent.number.to_string())).unwrap_or_default().lines().count();
+        ensure!(runs <= 1, "seed {seed}, unit {}: run {runs} times", sent.number);
     }
     println!("seed {seed}: {count} units, kills {kills:?}: {table:#?}");
     let whole = table.get("succeeded, output whole").copied().unwrap_or_default();
