@@ -1,12 +1,15 @@
 //! Streams a unit's `stdout` to a client: what is there, then what is written, until the unit is over
 //! (control-protocol 3.10); or all that becomes of the unit, for a node that has it run here.
 
-use std::{fs::File, io, sync::Arc};
+use std::{fs::File, io, path::PathBuf, sync::Arc};
 
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, sync::watch};
 use worknode_protocol::control::follow::Frame;
 
-use super::{file_events::FileEvents, unit::UnitHandle};
+use super::{
+    file_events::{FileEvents, Subscription},
+    unit::{Progress, UnitHandle},
+};
 use crate::control::stream::FileSender;
 
 /// Sends `stdout` from byte `start` on. Returns when the unit is over and everything is sent, when the client is gone, or
@@ -18,32 +21,15 @@ pub async fn stream(unit: &UnitHandle, start: i64, events: &FileEvents, out: &mu
     let Ok(mut position) = u64::try_from(start) else {
         return Ok(());
     };
-    let mut progress = unit.progress();
-    let path = unit.dir().stdout();
-    // Subscribed before the first look: what is written in between is not missed.
-    let mut growth = if progress.borrow().is_over() { None } else { Some(events.subscribe(&path).await) };
-    let mut stdout: Option<Arc<File>> = None;
+    let mut watched = Watched::new(unit, events).await;
     loop {
-        // The end is looked up before the size: nothing is written after it.
-        let over = progress.borrow_and_update().is_over();
-        if stdout.is_none() {
-            stdout = open(path.clone()).await?;
+        let now = watched.look();
+        if let Some((stdout, size)) = watched.stdout().await?.filter(|(_, size)| position < *size) {
+            position = out.send(&stdout, position, size).await?;
+            continue;
         }
-        if let Some(stdout) = &stdout {
-            let size = stdout.metadata()?.len();
-            if position < size {
-                position = out.send(stdout, position, size).await?;
-                continue;
-            }
-        }
-        if over {
+        if now.is_over() || !watched.changed(out).await {
             return Ok(());
-        }
-        tokio::select! {
-            biased;
-            changed = progress.changed() => if changed.is_err() { return Ok(()) },
-            () = out.gone() => return Ok(()),
-            () = async { match &mut growth { Some(growth) => growth.changed().await, None => std::future::pending().await } } => {}
         }
     }
 }
@@ -58,45 +44,81 @@ pub async fn follow(unit: &UnitHandle, start: i64, events: &FileEvents, out: &mu
     let Ok(mut position) = u64::try_from(start) else {
         return Ok(());
     };
-    let mut progress = unit.progress();
-    let path = unit.dir().stdout();
-    let mut growth = if progress.borrow().is_over() { None } else { Some(events.subscribe(&path).await) };
-    let mut stdout: Option<Arc<File>> = None;
+    let mut watched = Watched::new(unit, events).await;
     let mut told = None;
     loop {
-        let now = progress.borrow_and_update().clone();
+        let now = watched.look();
         if now.released {
             return send_frame(out, &Frame::Released).await;
         }
         let frame = Frame::of_status(&now.status);
-        let ended = now.is_over();
-        if !ended && told.as_ref() != Some(&frame) {
+        if !now.is_over() && told.as_ref() != Some(&frame) {
             send_frame(out, &frame).await?;
             told = Some(frame.clone());
         }
-        if stdout.is_none() {
-            stdout = open(path.clone()).await?;
-        }
-        if let Some(stdout) = &stdout {
-            let size = stdout.metadata()?.len();
-            if position < size {
-                send_frame(out, &Frame::Output(size - position)).await?;
-                if out.send(stdout, position, size).await? != size {
-                    // The bytes that were announced are no more: what was sent makes no sense without them.
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-                position = size;
-                continue;
+        if let Some((stdout, size)) = watched.stdout().await?.filter(|(_, size)| position < *size) {
+            send_frame(out, &Frame::Output(size - position)).await?;
+            if out.send(&stdout, position, size).await? != size {
+                // The bytes that were announced are no more: what was sent makes no sense without them.
+                return Err(io::ErrorKind::UnexpectedEof.into());
             }
+            position = size;
+            continue;
         }
-        if ended {
+        if now.is_over() {
             return send_frame(out, &frame).await;
         }
+        if !watched.changed(out).await {
+            return Ok(());
+        }
+    }
+}
+
+/// A unit and its output, watched for one client.
+struct Watched {
+    progress: watch::Receiver<Progress>,
+    path: PathBuf,
+    /// None for a unit that was over at first.
+    growth: Option<Subscription>,
+    stdout: Option<Arc<File>>,
+}
+
+impl Watched {
+    async fn new(unit: &UnitHandle, events: &FileEvents) -> Self {
+        let (progress, path) = (unit.progress(), unit.dir().stdout());
+        let over = progress.borrow().is_over();
+        // Subscribed before the first look: what is written in between is not missed.
+        let growth = if over { None } else { Some(events.subscribe(&path).await) };
+        Self { progress, path, growth, stdout: None }
+    }
+
+    /// How far the unit is. To be asked before [`stdout`](Self::stdout): nothing is written after the end.
+    fn look(&mut self) -> Progress {
+        self.progress.borrow_and_update().clone()
+    }
+
+    /// The output and its size now, if there is such a file.
+    async fn stdout(&mut self) -> io::Result<Option<(Arc<File>, u64)>> {
+        if self.stdout.is_none() {
+            self.stdout = open(self.path.clone()).await?;
+        }
+        let Some(stdout) = &self.stdout else { return Ok(None) };
+        Ok(Some((stdout.clone(), stdout.metadata()?.len())))
+    }
+
+    /// Waits for something new. False if the unit or the client is gone.
+    async fn changed(&mut self, out: &FileSender) -> bool {
+        let growth = async {
+            match &mut self.growth {
+                Some(growth) => growth.changed().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
-            changed = progress.changed() => if changed.is_err() { return Ok(()) },
-            () = out.gone() => return Ok(()),
-            () = async { match &mut growth { Some(growth) => growth.changed().await, None => std::future::pending().await } } => {}
+            changed = self.progress.changed() => changed.is_ok(),
+            () = out.gone() => false,
+            () = growth => true,
         }
     }
 }
@@ -106,7 +128,7 @@ async fn send_frame(out: &mut FileSender, frame: &Frame) -> io::Result<()> {
     out.stream().flush().await
 }
 
-async fn open(path: std::path::PathBuf) -> io::Result<Option<Arc<File>>> {
+async fn open(path: PathBuf) -> io::Result<Option<Arc<File>>> {
     let opened = tokio::task::spawn_blocking(move || File::open(path)).await.map_err(io::Error::other)?;
     match opened {
         Ok(file) => Ok(Some(Arc::new(file))),
