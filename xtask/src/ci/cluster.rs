@@ -111,8 +111,19 @@ pub(super) fn run(context: &mut Context) -> Result<Ended> {
 }
 
 fn tests(cluster: &Up) -> Result<()> {
-    let mut command =
-        cargo(&["xtask", "test", "--", "--test", "kubernetes", "--test", "contract", "--test", "clients"]);
+    let mut command = cargo(&[
+        "xtask",
+        "test",
+        "--",
+        "--test",
+        "kubernetes",
+        "--test",
+        "contract",
+        "--test",
+        "clients",
+        "--test",
+        "remote",
+    ]);
     command.env("WORKNODE_KUBECONFIG", cluster.kubeconfig(&["up"])?);
     command.env("WORKNODE_RESTRICTED_KUBECONFIG", cluster.kubeconfig(&["kubeconfig", "--restricted"])?);
     succeed(&mut command)
