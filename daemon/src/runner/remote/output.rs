@@ -10,6 +10,8 @@ use crate::work::{block_writer::BlockWriter, store::UnitDir};
 
 /// Bytes gathered before they are written.
 const BLOCK: usize = 256 * 1024;
+/// Bytes asked for where a line is awaited: hundreds of units may wait for one for hours.
+const READ: usize = 4 * 1024;
 
 /// Reads what follows the dialogue on a connection, and writes output.
 pub(super) struct Output<'c> {
@@ -37,7 +39,7 @@ impl<'c> Output<'c> {
             if searched > longest {
                 return Err(Fault::nonsense(format!("a line of more than {longest} bytes")));
             }
-            self.buffer.reserve(BLOCK);
+            self.buffer.reserve(READ);
             if self.connection.read(&mut self.buffer).await? == 0 {
                 return Ok(None);
             }
@@ -54,6 +56,9 @@ impl<'c> Output<'c> {
             }
         }
         self.writer.finish().await.map_err(disk)?;
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
         Ok(count - left)
     }
 

@@ -108,7 +108,8 @@ impl RemoteRunner {
         loop {
             let file = file.clone();
             let read = move || {
-                let mut block = vec![0; BLOCK];
+                let there = usize::try_from(file.metadata()?.len().saturating_sub(sent)).unwrap_or(BLOCK);
+                let mut block = vec![0; there.min(BLOCK)];
                 let length = file.read_at(&mut block, sent)?;
                 block.truncate(length);
                 Ok::<_, std::io::Error>(block)
